@@ -30,7 +30,7 @@ const MODULES = { 'libtss2-tcti-swtpm.so*': 'libtss2-tcti-swtpm0', 'tpm2.so': 't
 const [command = '', ...args] = process.argv.slice(2);
 const commands = {
   demo: () => [system(ORACLES, 'wanted'), run('test/demo/main.ts', args)],
-  test: () => [system(ORACLES, 'needed'), tokens(), tool('vitest', ['run', ...args])],
+  test: () => [system(ORACLES, 'needed'), tokens(), clocks(), tool('vitest', ['run', ...args])],
   check: () => check(),
   'test-busy': () => [system(ORACLES, 'needed'), keepBusy(), tool('vitest', ['run', ...args])],
   bench: () => [system(ORACLES, 'needed'), runBound('test/bench/main.ts', args)],
@@ -125,6 +125,11 @@ function generate() {
   must(join(bin, 'buf'), ['lint'], { cwd: join(root, 'proto') });
   must(join(bin, 'buf'), ['generate'], { cwd: join(root, 'proto') });
   if (existsSync(join(root, 'test/house/print-docs.ts'))) run('test/house/print-docs.ts', []);
+}
+
+/** Tests that move the clock of programs are left out, with a line that says so, where it is missing. */
+function clocks() {
+  if (!hasModule('libfaketime.so.1')) system({ '': 'faketime' }, 'wanted');
 }
 
 /** Tests with a token are left out, with a line that says so, where one of these is missing. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import fs, { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writePem } from '@chancery/shared/der/pem.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
@@ -322,6 +322,35 @@ test('a machine that slept past the end of its SVID logs that and renews at once
   await rotated;
   expect(agent.svid.current().notAfter > first.notAfter).toBe(true);
   expect(agent.renewalFailure()).toBeUndefined();
+});
+
+test('an agent that is closed right after a renewal has saved it', async () => {
+  const agent = await start();
+  await settled(agent);
+  const { rename } = fs.promises;
+  const [held, begun] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  vi.spyOn(fs.promises, 'rename').mockImplementation(async (...names) => {
+    begun.resolve();
+    await held.promise;
+    await rename(...names);
+  });
+  try {
+    const rotated = log.next(/^rotated$/);
+    ca.clock.move(TTL_SECONDS / 2 + 10);
+    await Promise.all([rotated, begun.promise]);
+    let isClosed = false;
+    const closing = agent.close().then(() => {
+      isClosed = true;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(isClosed).toBe(false);
+    held.resolve();
+    await closing;
+    expect(loadKnownGood(statePath())).toMatchObject({ svid: { notAfter: agent.svid.current().notAfter } });
+  } finally {
+    held.resolve();
+    vi.restoreAllMocks();
+  }
 });
 
 describe('a disk that is full', () => {

@@ -1,7 +1,7 @@
 /**
  * Takes every check away, one at a time, and asks the tests whether they notice: `npm run mutate -- PATH...`. Works on
  * a copy of the checkout. Prints a line a mutant; exits 1 where one survives, 2 where the tests fail without any.
- * `--minutes M` tries as many as it can in that time, in an order that `--seed N` chooses.
+ * `--minutes M` tries as many as it can in that time, besides two runs without a mutant, in an order that `--seed N` chooses.
  */
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -63,9 +63,14 @@ function orderOf(args: readonly string[]): Order {
   const { minutes, seed = '1' } = values;
   return {
     paths: (positionals.length === 0 ? ROOMS : positionals).map((path) => path.replace(/\/$/, '')),
-    minutes: minutes === undefined ? undefined : Number(minutes),
-    seed: Number(seed),
+    minutes: minutes === undefined ? undefined : numberOf('--minutes', minutes),
+    seed: numberOf('--seed', seed),
   };
+}
+
+function numberOf(flag: string, text: string): number {
+  if (/^\d{1,6}$/.test(text)) return Number(text);
+  throw new Error(`${flag}: a whole number is expected, found ${text}`);
 }
 
 async function main(order: Order): Promise<number> {

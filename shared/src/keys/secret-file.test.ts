@@ -1,6 +1,6 @@
-import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import fs, { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import { replaceFile, writeFileAtomic } from './secret-file.ts';
@@ -30,4 +30,28 @@ describe.each([
     await expect(written).rejects.toThrow(refusal('file', /key could not be written: /));
     expect(readdirSync(folder)).toEqual(['key']);
   });
+});
+
+test('replaceFile: the bytes are on the disk before the name, and the name before it resolves', async () => {
+  const steps: string[] = [];
+  const { open, rename } = fs.promises;
+  vi.spyOn(fs.promises, 'open').mockImplementation(async (path, ...rest) => {
+    const file = await open(path, ...rest);
+    const sync = file.sync.bind(file);
+    file.sync = async () => {
+      await sync();
+      steps.push(`sync ${basename(String(path)).replace(/\.[0-9a-f]{12}\./, '.')}`);
+    };
+    return file;
+  });
+  vi.spyOn(fs.promises, 'rename').mockImplementation(async (...names) => {
+    await rename(...names);
+    steps.push('rename');
+  });
+  try {
+    await replaceFile(join(folder, 'key'), Buffer.from('one'), 0o600);
+    expect(steps).toEqual(['sync key.tmp', 'rename', `sync ${basename(folder)}`]);
+  } finally {
+    vi.restoreAllMocks();
+  }
 });

@@ -170,6 +170,18 @@ test('a revoked sender brings neither bundle nor policy, whatever else cannot be
   expect(isRevoked()).toBe(true);
 });
 
+test('a full disk for which nobody waits ends no process', async () => {
+  save = async () => {
+    throw new IdentityError('file', 'the disk is full');
+  };
+  const ensureSender = () => {
+    throw new IdentityError('revoked_peer', 'the CA is revoked');
+  };
+  expect(() => trust.accept(message, ensureSender)).toThrow(refusal('revoked_peer', /the CA is revoked/));
+  // What nobody handles by now is an error of the whole run.
+  await new Promise((resolve) => setImmediate(resolve));
+});
+
 test('what is new counts though the disk is full', async () => {
   save = async () => {
     throw new IdentityError('file', 'the disk is full');

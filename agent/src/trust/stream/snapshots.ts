@@ -43,7 +43,6 @@ export class Snapshots {
   readonly #unvouched: Unvouched;
   #state: State | undefined;
   #takesParts = false;
-  #isClosed = false;
 
   constructor(deps: SnapshotDeps, stream: SnapshotStream) {
     this.#deps = deps;
@@ -67,9 +66,8 @@ export class Snapshots {
     this.#follow(this.#state);
   }
 
-  /** Asks for no more vouchers, and acknowledges nothing more. */
+  /** Asks for no more vouchers. */
   close(): void {
-    this.#isClosed = true;
     this.#unvouched.close();
   }
 
@@ -97,7 +95,7 @@ export class Snapshots {
 
   #acknowledge(state: State, followed: Followed): void {
     const ack = this.#acknowledging.after(state, followed);
-    if (ack !== undefined && !this.#isClosed) this.#stream.acknowledge(ack);
+    if (ack !== undefined) this.#stream.acknowledge(ack);
   }
 
   /** The operator sees that this agent has not acknowledged it. */
