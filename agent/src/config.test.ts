@@ -275,6 +275,11 @@ describe('refused configs', () => {
       /connect: this needs a key that the agent can use itself/,
     ],
     [
+      'a full chain beside a key in the TPM',
+      { ...inTpm, outputs: [{ dir: 'out', chain: 'full' }] },
+      /outputs\[0\]\.chain: an agent whose key is in the TPM has no trust stream/,
+    ],
+    [
       'a key in the TPM without an output',
       { ...inTpm, outputs: [] },
       /outputs: a key in the TPM is of use by its file only/,

@@ -29,6 +29,13 @@ const OutputConfig = z.strictObject({
     .regex(/0$/, 'a file mode such as 0600 or 0640 is expected: only the owner and the group may have rights')
     .default('0600')
     .describe('Mode of key.pem, in quotes; the other two are public: 0644.'),
+  chain: z
+    .enum(['short', 'full'])
+    .optional()
+    .describe(
+      'What svid.pem has: `short` up to the root in bundle.pem, or `full`, also for peers that trust only a CA ' +
+        'above the root, where the CA has its cross-certificate (default: short).',
+    ),
   crl: z
     .boolean()
     .optional()
@@ -230,6 +237,9 @@ const repeated = (places: readonly Place[]): readonly (readonly [Place, Place])[
 const areOne = (a: string, b: string): boolean =>
   a === b || (![a, b].some((each) => /^(unix:|\/)/.test(each)) && overlap(a, b));
 
+const NO_STREAM =
+  'an agent whose key is in the TPM has no trust stream, by which the CA sends the full chain';
+
 /** Node's TLS cannot use a key in a TPM; other programs can, by its file. */
 function beyondFiles({ gateway, connect, outputs }: Pick<AgentSettings, 'gateway' | 'connect' | 'outputs'>) {
   const found: Contradiction[] = [];
@@ -237,6 +247,8 @@ function beyondFiles({ gateway, connect, outputs }: Pick<AgentSettings, 'gateway
   if (connect.length > 0) found.push(['connect', `connect: ${IN_MEMORY}`]);
   if (outputs.length === 0)
     found.push(['evidence', 'outputs: a key in the TPM is of use by its file only; name a folder for it']);
+  for (const [n, { chain }] of outputs.entries())
+    if (chain === 'full') found.push(['outputs', `outputs[${n}].chain: ${NO_STREAM}`]);
   return found;
 }
 

@@ -81,7 +81,8 @@ export async function runAgent(
     if (lists !== undefined) parts.push(lists);
     known.lists = lists;
     const { outputs: wanted } = settings;
-    known.outputs = startOutputs({ ...deps, ...agent, outputs: wanted, crls: lists?.lists });
+    const { crossChains } = agent.trust ?? {};
+    known.outputs = startOutputs({ ...deps, ...agent, outputs: wanted, crls: lists?.lists, crossChains });
     outputs = known.outputs;
     return { agent, gatewayPort: known.gatewayPort, close };
   } catch (error) {

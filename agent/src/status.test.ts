@@ -8,6 +8,7 @@ import { after, makeAuthority, makeLeaf, NOW } from '../../test/kit/certificates
 import { ManualClock } from '../../test/kit/manual-clock.ts';
 import type { Agent } from './agent.ts';
 import type { AgentSettings } from './config.ts';
+import type { WrittenChain } from './outputs/full-chain.ts';
 import { type Known, statusOf } from './status.ts';
 import { NO_REVOCATIONS } from './trust/state/revocations.ts';
 import { compileSnapshot } from './trust/state/snapshot.ts';
@@ -31,6 +32,7 @@ let renewal: string | undefined;
 let snapshot: string | undefined;
 let revocations: RevocationSet;
 let output: string | undefined;
+let written: WrittenChain | undefined;
 beforeEach(() => {
   stream = { failure: undefined, since: after(0) };
   [skew, renewal, snapshot, output] = [undefined, undefined, undefined, undefined];
@@ -121,6 +123,7 @@ function statusAt(
       stream: () => stream,
       silentSeconds: () => silent,
       crls: { onChange: () => () => {} },
+      crossChains: new LiveValue(missing),
       caTarget: () => {
         throw missing();
       },
@@ -138,9 +141,18 @@ function statusAt(
     clock: new ManualClock(after(seconds)),
     version: '1',
     gatewayPort: undefined,
-    outputs: { states: () => [{ dir: '/run/tls', failure: output }], close: async () => {} },
+    outputs: { states: () => [{ dir: '/run/tls', failure: output, written }], close: async () => {} },
   });
 }
+
+test('an output without its full chain is told, with what the file has', () => {
+  written = { chain: svid.chain, lacks: 'no chain' };
+  const { problems, chains } = statusAt(10);
+  expect(problems).toEqual(['the output /run/tls has the short chain and not the full one: no chain']);
+  expect(chains).toMatchObject([{ dir: '/run/tls', lacks: 'no chain' }]);
+  expect(chains?.[0]?.certificates).toHaveLength(svid.chain.length);
+  written = undefined;
+});
 
 test('an agent that is well has no problems', () => {
   expect(statusAt(10)).toMatchObject({

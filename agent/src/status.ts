@@ -6,9 +6,10 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { describeRevocation, saysRevoked } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { nameTextOf } from '@chancery/shared/x509/name-text.ts';
 import type { Agent } from './agent.ts';
 import type { AgentSettings } from './config.ts';
-import type { Outputs } from './outputs/outputs.ts';
+import type { OutputState, Outputs } from './outputs/outputs.ts';
 import { type CallSpool, notDelivered } from './spool/call-spool.ts';
 import { describeSkew, isSkewed } from './svid/skew.ts';
 import type { KeptCrls } from './trust/crl/crls.ts';
@@ -36,6 +37,16 @@ export interface Known {
   lists?: Pick<KeptCrls, 'failure'> | undefined;
 }
 
+/** What svid.pem of an output has, once it was written. */
+function chainOf({ dir, written }: OutputState): NonNullable<StatusReport['chains']> {
+  if (written === undefined) return [];
+  const certificates = written.chain.map((der) => {
+    const { serial, notAfter } = parseCertificate(der);
+    return { ...nameTextOf({ der }), serial: hex(serial), notAfter: notAfter.toISOString() };
+  });
+  return [{ dir, certificates, lacks: written.lacks ?? null }];
+}
+
 /** The report of this moment. Reads no file and asks nobody. */
 export function statusOf(known: Known): StatusReport {
   const { settings, clock, version, agent, joinFailure, gatewayPort, outputs, lists } = known;
@@ -48,6 +59,7 @@ export function statusOf(known: Known): StatusReport {
         : { server: gateway.server, port: gatewayPort },
     connect,
     outputs: (outputs?.states() ?? []).map(({ dir, failure }) => ({ dir, failure: failure ?? null })),
+    chains: (outputs?.states() ?? []).flatMap(chainOf),
   };
   if (agent === undefined)
     return {
@@ -171,7 +183,17 @@ function revocationOf(facts: Joined, { svid, trust }: Agent, clock: Clock): stri
 
 /** One sentence for each problem. Problems that end by themselves are left out. */
 function problemsOf(facts: Joined & Pick<StatusReport, 'revoked'>, now: Date): string[] {
-  const { notAfter, renewAfter, expired, renewalFailure, revoked, trustStream, skewSeconds, outputs } = facts;
+  const {
+    notAfter,
+    renewAfter,
+    expired,
+    renewalFailure,
+    revoked,
+    trustStream,
+    skewSeconds,
+    outputs,
+    chains,
+  } = facts;
   const [due, end] = [Date.parse(renewAfter), Date.parse(notAfter)];
   const failing = renewalFailure === null ? '' : ` and renewal fails: ${renewalFailure}`;
   const silent = trustStream === null ? 0 : (now.getTime() - Date.parse(trustStream.since)) / 1000;
@@ -188,6 +210,9 @@ function problemsOf(facts: Joined & Pick<StatusReport, 'revoked'>, now: Date): s
     ...(isSkewed(skewSeconds ?? undefined) && skewSeconds !== null
       ? [`${describeSkew(skewSeconds)}: set the clock`]
       : []),
+    ...(chains ?? []).flatMap(({ dir, lacks }) =>
+      lacks === null ? [] : [`the output ${dir} has the short chain and not the full one: ${lacks}`],
+    ),
     ...outputs.flatMap(({ dir, failure }) =>
       failure === null ? [] : [`${dir} is not up to date: ${failure}`],
     ),

@@ -8,7 +8,8 @@ import { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, expect, test, vi } from 'vitest';
-import { makeAuthority, NOW } from '../../../test/kit/certificates.ts';
+import { corporate, crossOf } from '../../../test/kit/ca/above.ts';
+import { makeAuthority, makeLeaf, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import type { OutputSettings } from '../config.ts';
 import type { Holding } from './files.ts';
@@ -31,12 +32,13 @@ function start(outputs: readonly OutputSettings[]) {
   const svid = new LiveValue<Holding>(missing, keyed('first'));
   const bundle = new LiveValue<Bundle>(missing, bundleOf(root));
   const crls = new LiveValue<readonly { der: Uint8Array }[]>(missing);
+  const crossChains = new LiveValue<readonly (readonly Uint8Array[])[]>(missing, []);
   const failures: object[] = [];
   const log = { ...silentLog, error: (fields: object) => failures.push(fields) };
   const clock = new ManualClock(NOW);
   const deps = { signalProcess: () => {}, ownPid: 1, ownUid: 0, random: () => 0.5 };
-  const kept = startOutputs({ outputs, svid, bundle, crls, clock, log, ...deps });
-  return { svid, bundle, crls, failures, clock, ...kept };
+  const kept = startOutputs({ outputs, svid, bundle, crls, crossChains, clock, log, ...deps });
+  return { svid, bundle, crls, crossChains, failures, clock, ...kept };
 }
 
 test('writes at once, after every change, and no more once it is closed', async () => {
@@ -106,7 +108,7 @@ test('one output that fails is told and does not stop the others', async () => {
   await close();
   expect(readFileSync(join(dir, 'key.pem'), 'utf8')).toBe('first');
   expect(failures[0]).toEqual({ err: expect.objectContaining({ code: 'file' }), dir: broken, attempt: 1 });
-  expect(states()).toEqual([
+  expect(states()).toMatchObject([
     { dir: broken, failure: expect.stringContaining(`the folder ${broken} could not be opened`) },
     { dir, failure: undefined },
   ]);
@@ -183,4 +185,24 @@ test('I80 a command that hangs ends with the output, and is not run again', asyn
   await close();
   expect(readFileSync(ran, 'utf8')).toBe('ran\n');
   expect(failures[0]).toMatchObject({ err: { message: expect.stringMatching(/was ended with the agent$/) } });
+});
+
+test('a full chain follows what the CA sends, and is the short one without it', async () => {
+  const dir = join(base, 'full');
+  const ours = makeAuthority('Ours');
+  const issuing = makeAuthority('Issuing', ours);
+  const leaf = makeLeaf('spiffe://prod.example/web', issuing);
+  const chain = [leaf.certificate.der, issuing.certificate.der];
+  const blocks = () => readFileSync(join(dir, 'svid.pem'), 'utf8').match(/BEGIN CERTIFICATE/g)?.length;
+  const { svid, bundle, crossChains, states, close } = start([{ dir, mode: '0600', chain: 'full' }]);
+  bundle.publish(bundleOf(ours.certificate.der));
+  svid.publish({ chain, key: leaf.key });
+  await vi.waitFor(() => expect(blocks()).toBe(2));
+  expect(states()[0]?.written?.lacks).toMatch(/^the CA has no cross-certificate for the root/);
+  crossChains.publish([[crossOf(ours.certificate).der, corporate.certificate.der]]);
+  await vi.waitFor(() => expect(blocks()).toBe(4));
+  expect(states()[0]).toMatchObject({ failure: undefined, written: { lacks: undefined } });
+  crossChains.publish([]);
+  await vi.waitFor(() => expect(blocks()).toBe(2));
+  await close();
 });

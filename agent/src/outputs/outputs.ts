@@ -6,6 +6,7 @@ import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { OutputSettings } from '../config.ts';
 import { type Holding, writeOutput } from './files.ts';
+import { type ChainsAbove, fullChain, type WrittenChain } from './full-chain.ts';
 import { type NotifyDeps, notifyReader } from './notify.ts';
 
 /** Revocation lists, which there may be none of yet. */
@@ -20,6 +21,8 @@ export interface OutputsOptions extends NotifyDeps {
   readonly outputs: readonly OutputSettings[];
   readonly svid: Source<Holding>;
   readonly bundle: Source<Bundle>;
+  /** For outputs with a full chain: as the CA sent them. */
+  readonly crossChains: Pick<Source<ChainsAbove['crossChains']>, 'current' | 'onChange'> | undefined;
   /** For outputs with `crl`; undefined if there are none. */
   readonly crls: ListSource | undefined;
   readonly clock: Clock;
@@ -32,6 +35,8 @@ export interface OutputState {
   readonly dir: string;
   /** Why it is not up to date; undefined if it is. */
   readonly failure: string | undefined;
+  /** What svid.pem has, as it was written last; undefined before that. */
+  readonly written: WrittenChain | undefined;
 }
 
 export interface Outputs {
@@ -53,7 +58,11 @@ export function startOutputs(options: OutputsOptions): Outputs {
   const changeLists = (): void => {
     for (const each of kept) if (each.hasLists) each.change();
   };
+  const changeChains = (): void => {
+    for (const each of kept) if (each.isFull) each.change();
+  };
   const stops = [
+    options.crossChains?.onChange(changeChains),
     options.svid.onChange(change),
     options.bundle.onChange(change),
     options.crls?.onChange(changeLists),
@@ -79,6 +88,7 @@ class KeptOutput {
   #wanted = 0;
   #done = 0;
   #failure: string | undefined;
+  #written: WrittenChain | undefined;
   #running: Promise<void> = Promise.resolve();
   #busy = false;
 
@@ -92,8 +102,13 @@ class KeptOutput {
     return this.#output.crl === true;
   }
 
+  /** Whether it is written for a new chain from a CA above. */
+  get isFull(): boolean {
+    return this.#output.chain === 'full';
+  }
+
   state(): OutputState {
-    return { dir: this.#output.dir, failure: this.#failure };
+    return { dir: this.#output.dir, failure: this.#failure, written: this.#written };
   }
 
   change(): void {
@@ -134,7 +149,10 @@ class KeptOutput {
     const { svid, bundle, crls, clock, log } = this.#options;
     try {
       const lists = crls?.has() === true ? crls.current().map(({ der }) => der) : undefined;
-      writeOutput(this.#output, { ...svid.current(), crls: lists }, bundle.current(), clock.now());
+      const [holding, roots, now] = [svid.current(), bundle.current(), clock.now()];
+      const written = this.#chainOf(holding, roots, now);
+      writeOutput(this.#output, { ...holding, chain: written.chain, crls: lists }, roots, now);
+      this.#written = written;
       await notifyReader(this.#output, this.#options, this.#ending.signal);
       this.#failure = undefined;
       return true;
@@ -144,6 +162,16 @@ class KeptOutput {
       log.error({ err: error, dir: this.#output.dir, attempt }, `an output is not up to date; ${next}`);
       return false;
     }
+  }
+
+  #chainOf({ chain }: Holding, bundle: Bundle, now: Date): WrittenChain {
+    if (!this.isFull) return { chain, lacks: undefined };
+    const { crossChains, log } = this.#options;
+    const written = fullChain(chain, { bundle, crossChains: crossChains?.current() ?? [], now });
+    const { lacks } = written;
+    if (lacks !== undefined && lacks !== this.#written?.lacks)
+      log.warn({ dir: this.#output.dir, lacks }, 'an output has the short chain and not the full one');
+    return written;
   }
 
   async #pause(failures: number): Promise<void> {

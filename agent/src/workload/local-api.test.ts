@@ -93,6 +93,7 @@ function fakeAgent() {
       stream: () => ({ failure: undefined, since: after(0) }),
       silentSeconds: () => 0,
       crls: { onChange: () => () => {} },
+      crossChains: new LiveValue(missing),
       caTarget: () => ({ address: caAddress, credentials: grpc.credentials.createInsecure(), options: {} }),
     },
   };

@@ -62,6 +62,23 @@ export const StatusReport = z.object({
       failure: z.string().nullable().describe('Why it is not up to date.'),
     }),
   ),
+  chains: z
+    .array(
+      z.object({
+        dir: z.string(),
+        certificates: z.array(
+          z.object({
+            subject: z.string(),
+            issuer: z.string(),
+            serial: z.string(),
+            notAfter: z.iso.datetime(),
+          }),
+        ),
+        lacks: z.string().nullable().describe('Why it is the short chain though the full one is wanted.'),
+      }),
+    )
+    .optional()
+    .describe('What svid.pem of each output has, leaf first; absent from an older agent.'),
   problems: z.array(z.string()).describe('Problems for an operator.'),
 });
 export type StatusReport = z.infer<typeof StatusReport>;

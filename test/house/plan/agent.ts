@@ -34,7 +34,7 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
   ],
   'agent/src/open-crls.ts': agent('svid trust/crl config.ts agent.ts'),
   'agent/src/spool': [...shared('text ground unix spiffe audit'), PROTO, ...agent('svid')],
-  'agent/src/outputs': [...shared('text ground unix cli der spiffe keys tls'), ...agent('config.ts')],
+  'agent/src/outputs': [...shared('text ground unix cli der spiffe keys x509 tls'), ...agent('config.ts')],
   'agent/src/workload': [
     ...shared('ground unix spiffe keys x509 policy revocation'),
     PROTO,

@@ -47,6 +47,7 @@ const good: KnownGood = {
   },
   policy: { version: 2n ** 61n + 1n, resources: ['{"kind":"McpServer"}'] },
   revocations: loadRevocations({ sequence: '7', list: [revocation] }),
+  crossChains: [[Buffer.from(root.certificate.der)]],
 };
 
 const dir = mkdtempSync(join(tmpdir(), 'state-'));

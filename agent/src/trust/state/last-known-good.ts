@@ -13,7 +13,9 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import { readVerifierKey } from '@chancery/shared/tlog/note.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { MAX_CROSS_CHAIN } from '@chancery/shared/x509/verify/cross.ts';
 import { z } from 'zod';
+import { type CrossChains, MAX_CHAINS } from './cross-chains.ts';
 import { loadRevocations, StoredRevocations, storeRevocations } from './revocations.ts';
 import { type Kept, MAX_NOTE, type SignedNumbers } from './signed.ts';
 
@@ -31,6 +33,8 @@ export interface KnownGood {
   readonly signed?: SignedNumbers;
   /** What the agent can prove of the CA's state. */
   readonly kept?: Kept | undefined;
+  /** Chains from a CA above to the roots; nothing is trusted by them. */
+  readonly crossChains?: CrossChains;
 }
 
 const MAX_BYTES = 16 * 1024 * 1024;
@@ -69,11 +73,13 @@ const Stored = z.object({
     .optional(),
   signed: z.partialRecord(z.enum(['bundle', 'policy', 'revocations']), whole).optional(),
   kept: z.object({ note: z.string().max(MAX_NOTE), checkpoint: z.string().max(MAX_NOTE) }).optional(),
+  crossChains: z.array(z.array(bytes).max(MAX_CROSS_CHAIN)).max(MAX_CHAINS).optional(),
 });
 
 /** Resolves when it is on disk. Rejects with file. */
 export async function saveKnownGood(path: string, known: KnownGood): Promise<void> {
   const { svid, bundle, policy, revocations, logKey, left = [], signed = {}, kept } = known;
+  const { crossChains = [] } = known;
   const numbers = Object.entries(signed).map(([part, number]) => [part, String(number)]);
   const stored: z.input<typeof Stored> = {
     version: VERSION,
@@ -95,6 +101,7 @@ export async function saveKnownGood(path: string, known: KnownGood): Promise<voi
     ...(left.length > 0 && { left: [...left] }),
     ...(numbers.length > 0 && { signed: Object.fromEntries(numbers) }),
     ...(kept !== undefined && { kept }),
+    ...(crossChains.length > 0 && { crossChains: crossChains.map((each) => each.map(base64)) }),
   };
   await replaceFile(path, utf8(JSON.stringify(stored)), 0o600);
 }
@@ -151,6 +158,7 @@ function parse(text: string): KnownGood {
     left = [],
     signed = {},
     kept,
+    crossChains = [],
   } = Stored.parse(stored);
   if (logKey !== undefined) readVerifierKey(logKey);
   const key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' });
@@ -165,6 +173,7 @@ function parse(text: string): KnownGood {
     left,
     signed,
     kept,
+    crossChains,
   };
 }
 

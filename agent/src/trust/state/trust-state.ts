@@ -10,6 +10,7 @@ import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { rootName } from '@chancery/shared/voucher/voucher.ts';
 import { ensureUntainted, isSameBundle, isTainted, newIn } from '../accept.ts';
 import { Vouching } from '../vouching.ts';
+import { type CrossChains, crossChainsIn, isSameChains } from './cross-chains.ts';
 import type { KnownGood } from './last-known-good.ts';
 import { type Part, Reading } from './reading.ts';
 import { NO_REVOCATIONS, readRevocations, revokedMessages } from './revocations.ts';
@@ -42,6 +43,11 @@ export class TrustState {
     () => new IdentityError('internal', 'no authorities'),
     [],
   );
+  /**
+   * How peers that trust a CA above get to the roots: chains of X.509 DER, as the CA sent them. Nothing is trusted by
+   * them, and they are verified before they are handed on.
+   */
+  readonly crossChains = new LiveValue<CrossChains>(() => new IdentityError('internal', 'no chains'), []);
   /** The resources of `policy`, as the CA sent them. */
   resources: readonly string[] = [];
   /** The parts of the last message that are in force. */
@@ -70,8 +76,9 @@ export class TrustState {
   }
 
   /** Takes a state from the disk, before anything is served. */
-  resume({ bundle, policy, revocations, ...signed }: SavedTrust): void {
+  resume({ bundle, policy, revocations, crossChains = [], ...signed }: SavedTrust): void {
     this.remember(signed);
+    this.#hand(crossChains);
     this.revocations.publish(revocations);
     this.bundle.publish(bundle);
     this.#enforce(readPolicy({ version: policy.version, resources: [...policy.resources] }));
@@ -106,7 +113,12 @@ export class TrustState {
       left,
       signed,
       kept,
+      crossChains: this.crossChains.current(),
     };
+  }
+
+  #hand(chains: CrossChains): void {
+    if (!isSameChains(chains, this.crossChains.current())) this.crossChains.publish(chains);
   }
 
   /**
@@ -132,6 +144,7 @@ export class TrustState {
     this.#signed.see(message.checkpoint ?? '', this.vouching.key);
     this.#putInForce(bundle, policy);
     if (bundle !== undefined) this.retiring.publish(message.bundle?.retiringX509 ?? []);
+    if (bundle !== undefined) this.#hand(crossChainsIn(message));
     const { logKey, left } = this.vouching;
     this.saved = this.#save({
       ...before,
@@ -139,6 +152,7 @@ export class TrustState {
       left,
       signed: this.#signed.numbers,
       kept: this.#kept(),
+      crossChains: this.crossChains.current(),
       ...(bundle && { bundle }),
       ...(policy && { policy: savedPolicy(policy.message) }),
     });

@@ -24,6 +24,8 @@ export interface Trust {
   readonly successions: Pick<Successions, 'follows' | 'onChange'>;
   /** What the CA calls its revocation lists (CRL) together; published each time it says it. */
   readonly crls: Pick<Source<Uint8Array>, 'onChange'>;
+  /** How peers that trust a CA above get to the roots; not verified. */
+  readonly crossChains: Source<readonly (readonly Uint8Array[])[]>;
   /** The resources behind `policy`, as the CA sent them. */
   readonly resources: () => readonly string[];
   readonly stream: () => StreamState;
@@ -105,6 +107,7 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
       revocations: state.revocations,
       successions,
       crls,
+      crossChains: state.crossChains,
       resources: () => state.resources,
       stream: () => stream,
       silentSeconds: () => heard.silentSeconds(),
