@@ -44,6 +44,12 @@ const growing = (metric: string, step: number, silentStep: number, after: number
 });
 
 const ROWS: Readonly<Record<string, Row>> = {
+  ChanceryCrossCertificateEnds: always(
+    'chancery_cross_certificate_expiry_seconds{serial="a"}',
+    1814399,
+    1814400,
+    90,
+  ),
   ChanceryCaAbsent: {
     fires: { up: '1x60' },
     silent: { 'chancery_authority_expiry_seconds{kind="root"}': '9x60' },

@@ -18,8 +18,11 @@ export interface Nginx {
   stop(): Promise<void>;
 }
 
-/** `output` is the folder of an output with `crl`. Its state is in `dir`. */
-export function makeNginx(dir: string, output: string, port: number): Nginx {
+/**
+ * `output` is the folder of an output with `crl`. Its state is in `dir`. With `clients`, a PEM file, those are the
+ * authorities of its clients, and no list is asked for.
+ */
+export function makeNginx(dir: string, output: string, port: number, clients?: string): Nginx {
   fs.mkdirSync(dir, { recursive: true });
   const pidFile = join(dir, 'nginx.pid');
   const config = join(dir, 'nginx.conf');
@@ -39,10 +42,10 @@ http {
     ssl_protocols TLSv1.2 TLSv1.3;
     ssl_certificate ${join(output, 'svid.pem')};
     ssl_certificate_key ${join(output, 'key.pem')};
-    ssl_client_certificate ${join(output, 'bundle.pem')};
-    ssl_crl ${join(output, 'crl.pem')};
+    ssl_client_certificate ${clients ?? join(output, 'bundle.pem')};
+    ${clients === undefined ? `ssl_crl ${join(output, 'crl.pem')};` : ''}
     ssl_verify_client on;
-    ssl_verify_depth 3;
+    ssl_verify_depth ${clients === undefined ? 3 : 5};
     ssl_session_tickets off;
     location / { return 200 "welcome"; }
   }
@@ -65,14 +68,17 @@ http {
   };
 }
 
-/** What a server answers to the holder of the files in `client`: the status line, or why there is no connection. */
-export function askOver(port: number, client: string): Promise<string> {
+/**
+ * What a server answers to the holder of the files in `client`: the status line, or why there is no connection. `ca` is
+ * what the holder trusts, by default the bundle.
+ */
+export function askOver(port: number, client: string, ca = join(client, 'bundle.pem')): Promise<string> {
   const file = (name: string) => fs.readFileSync(join(client, name));
   return new Promise((resolve) => {
     const socket = tls.connect({
       port,
       host: '127.0.0.1',
-      ca: file('bundle.pem'),
+      ca: fs.readFileSync(ca),
       cert: file('svid.pem'),
       key: file('key.pem'),
       // An SVID names no host.

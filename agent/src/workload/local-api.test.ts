@@ -92,8 +92,7 @@ function fakeAgent() {
       successions: { follows: () => false, onChange: () => () => {} },
       stream: () => ({ failure: undefined, since: after(0) }),
       silentSeconds: () => 0,
-      crls: { onChange: () => () => {} },
-      crossChains: new LiveValue(missing),
+      ...{ crls: { onChange: () => () => {} }, crossChains: new LiveValue(missing) },
       caTarget: () => ({ address: caAddress, credentials: grpc.credentials.createInsecure(), options: {} }),
     },
   };

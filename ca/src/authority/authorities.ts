@@ -8,6 +8,7 @@ import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { endOfChain } from '@chancery/shared/x509/verify/cross.ts';
 import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
 import { isOffline } from '../keys/offline.ts';
 import { isInBundle, isStandby, maySign } from '../store/authority-states.ts';
@@ -29,6 +30,8 @@ import { forgetKeys, keepKeys, makeIntermediate, type Settled, settle, signing }
 export interface AuthorityInUse extends Pick<AuthorityRecord, 'serial' | 'kind' | 'notAfter'> {
   /** `standby` for a root that stands by: it is published, and no rotation is under way for it. */
   readonly state: AuthorityRecord['state'] | 'standby';
+  /** Of a root that a CA above has certified: when the first certificate of that chain ends. */
+  readonly crossUntil?: Date;
 }
 
 /** Signs for one trust domain. Made by `open`, which loads or makes the keys; needs no closing. */
@@ -95,8 +98,9 @@ export class Authorities {
     return records
       .filter((each) => isInBundle(each) || each.serial === issuer?.serial)
       .map((each) => {
-        const { serial, kind, state, notAfter } = each;
-        return { serial, kind, state: isStandby(each) ? 'standby' : state, notAfter };
+        const { serial, kind, state, notAfter, cross } = each;
+        const above = cross === undefined ? {} : { crossUntil: endOfChain(cross.chain) };
+        return { serial, kind, state: isStandby(each) ? 'standby' : state, notAfter, ...above };
       });
   }
 

@@ -2,7 +2,7 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, JSON_FLAG } from '@chancery/shared/cli/program.ts';
-import { systemClock } from '@chancery/shared/ground/clock.ts';
+import { addSeconds, systemClock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { type Log, silentLog } from '@chancery/shared/ground/log.ts';
 import { passphraseFileOf, readKek } from '@chancery/shared/keys/kek.ts';
@@ -10,6 +10,7 @@ import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { ensurePrivateFolder } from '@chancery/shared/unix/files/safe-folder.ts';
 import { ensureNothingElse } from '@chancery/shared/unix/private-socket.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { endOfChain } from '@chancery/shared/x509/verify/cross.ts';
 import { attestorsFrom, platformsOf } from '../attestors/index.ts';
 import {
   ensureInTime,
@@ -152,6 +153,7 @@ function dataAttempts(
       const root = rootOf(found.authorities);
       ensureRootOf(root, trustDomain);
       if (!found.authorities.some((each) => isStandby(each) && each.state === 'published')) warn(NO_STANDBY);
+      for (const each of crossWarnings(found.authorities, now)) warn(each);
       await ensureCanSign(settings, { root, records: found.authorities, now }, warn);
       const platforms = new Set(platformsOf(attestors));
       const { resources } = compileStored(found.registry, { trustDomain, platforms });
@@ -161,6 +163,21 @@ function dataAttempts(
     },
   ];
 }
+
+/** What peers that trust only a CA above will refuse, and soon. */
+function crossWarnings(records: Snapshot['authorities'], now: Date): readonly string[] {
+  return records.flatMap(({ serial, cross }) => {
+    const end = cross && endOfChain(cross.chain);
+    if (end === undefined || end > addSeconds(now, CROSS_SOON_SECONDS)) return [];
+    const ends = `${end <= now ? 'ended' : 'ends'} at ${end.toISOString()}`;
+    return [
+      `what a CA above has certified of root ${serial} ${ends}: chancery-ca authorities request --above ${serial}`,
+    ];
+  });
+}
+
+/** As the alert. */
+const CROSS_SOON_SECONDS = 21 * 86_400;
 
 const NO_COPIES =
   'is no folder: while it is missing no checkpoint is copied, and a rewritten log cannot be told from this one. ' +

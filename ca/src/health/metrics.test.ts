@@ -4,7 +4,10 @@ import { createMetrics } from './metrics.ts';
 
 test('metrics are counted by short lists of labels, and measured when they are asked for', async () => {
   const metrics = createMetrics({
-    authorities: () => [{ state: 'active', kind: 'root', serial: '40aa', notAfter: after(60) }],
+    authorities: () => [
+      { state: 'active', kind: 'root', serial: '40aa', notAfter: after(60), crossUntil: after(20) },
+      { state: 'active', kind: 'intermediate', serial: '40bb', notAfter: after(60) },
+    ],
     requests: () => [],
     rotation: async () => ({ stage: 'published', stragglers: 4, certificates: 6 }),
     jwtRotation: async () => ({ stage: 'retiring', stragglers: 0, certificates: 0 }),
@@ -36,6 +39,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     'chancery_rpc_duration_seconds_bucket{le="0.0025",rpc="Attest",outcome="ok"} 0',
     'chancery_rpc_duration_seconds_bucket{le="0.005",rpc="Attest",outcome="ok"} 1',
     'chancery_authority_expiry_seconds{kind="root",serial="40aa"} 60',
+    'chancery_cross_certificate_expiry_seconds{serial="40aa"} 20',
     'chancery_root_state{serial="40aa",state="active"} 1',
     'chancery_rotation_stage{kind="root",stage="published"} 1',
     'chancery_rotation_stage{kind="root",stage="idle"} 0',
@@ -62,5 +66,6 @@ test('metrics are counted by short lists of labels, and measured when they are a
   ])
     expect(lines).toContain(line);
   expect(lines.filter((line) => line.startsWith('chancery_audit_pruned_entries'))).toEqual([]);
+  expect(lines.filter((each) => each.startsWith('chancery_cross_'))).toHaveLength(1);
   expect(body).toMatch(/^process_resident_memory_bytes \d+/m);
 });

@@ -2,7 +2,7 @@
 import { definitionsOf, type MetricDefinition } from '@chancery/shared/health/definition.ts';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { addRequestGauge, type OpenRequest } from './requests.ts';
-import { addRotationGauges, type RotationSources } from './rotation-gauges.ts';
+import { addCrossGauge, addRotationGauges, type RotationSources } from './rotation-gauges.ts';
 
 export interface MetricSources extends RotationSources {
   /** What offline roots are asked for. */
@@ -117,6 +117,7 @@ function addGauges(sources: MetricSources, registers: Registry[]): void {
         this.set({ kind, serial }, (notAfter.getTime() - sources.now().getTime()) / 1000);
     },
   });
+  addCrossGauge(sources, registers);
   addRotationGauges(sources, registers);
   new Gauge({
     name: 'chancery_connected_agents',

@@ -70,3 +70,22 @@ export function addRotationGauges(sources: RotationSources, registers: Registry[
     },
   });
 }
+
+/** Registers the metric of what a CA above has certified. */
+export function addCrossGauge(
+  sources: Pick<RotationSources, 'authorities'> & { readonly now: () => Date },
+  registers: Registry[],
+): void {
+  new Gauge({
+    name: 'chancery_cross_certificate_expiry_seconds',
+    help: 'Only of roots that a CA above has certified: seconds until the first certificate of that chain expires.',
+    labelNames: ['serial'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { serial, crossUntil } of sources.authorities())
+        if (crossUntil !== undefined)
+          this.set({ serial }, (crossUntil.getTime() - sources.now().getTime()) / 1000);
+    },
+  });
+}

@@ -14,11 +14,12 @@ import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { isKeyAlgorithm } from '@chancery/shared/keys/key.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { writeRequestAbove } from '../../ceremony/above.ts';
 import { ensureFree, readCarried, rootIn, signerIn, writeNew } from '../../ceremony/folder.ts';
 import { ensureNoRoot, makeOfflineRoot } from '../../ceremony/make.ts';
 import { writeCertificate } from '../../ceremony/root.ts';
 import { type Facts, keepTranscript, transcriptOf } from '../../ceremony/transcript.ts';
-import { answerFacts, exportFacts, initFacts } from './facts.ts';
+import { answerFacts, exportFacts, initFacts, requestFacts } from './facts.ts';
 import { signingOf } from './signing.ts';
 
 export interface CeremonyDeps {
@@ -31,6 +32,7 @@ const FORMS: Readonly<Record<string, readonly string[]>> = {
   init: ['trust-domain', 'algorithm', 'ttl', 'key-encryption-key', 'dry-run'],
   sign: ['output', 'ttl', 'key-encryption-key', 'yes', 'dry-run'],
   export: ['output'],
+  request: ['output', 'key-encryption-key', 'dry-run'],
 };
 const WORDS = Object.keys(FORMS);
 const ROOT_TTL = '3650d';
@@ -41,8 +43,8 @@ const MIN_TTL_SECONDS = 3600;
 export const ceremony = (deps: CeremonyDeps): Command => ({
   says:
     'An offline root, on a machine without a network: `init` makes it, `sign` signs what a CA asks for, `export` ' +
-    'prints the certificate. Each writes a transcript to print.',
-  positionals: 'init | sign REQUEST | export',
+    'prints the certificate, `request` makes the request of the root to a CA above. Each writes a transcript to print.',
+  positionals: 'init | sign REQUEST | export | request',
   words: WORDS,
   flags: {
     dir: {
@@ -71,15 +73,18 @@ export const ceremony = (deps: CeremonyDeps): Command => ({
       type: 'string',
       short: 'o',
       value: 'FILE',
-      says: 'sign: the answer, for chancery-ca authorities import; required. export: the certificate.',
+      says:
+        'sign: the answer, for chancery-ca authorities import; required. export: the certificate. request: the request ' +
+        'to a CA above; required.',
     },
     yes: { type: 'boolean', says: 'sign: sign. Without this flag it says what it would sign, and fails.' },
-    'dry-run': { type: 'boolean', says: 'init, sign: only say what would be done.' },
+    'dry-run': { type: 'boolean', says: 'init, sign, request: only say what would be done.' },
     ...JSON_FLAG,
   },
   run(invocation, io) {
     const { form, request } = formOf(invocation);
     if (form === 'init') return init(invocation, io, deps);
+    if (form === 'request') return askAbove(invocation, io, deps);
     if (request !== undefined) return sign(request, invocation, io, deps);
     return exported(invocation, io, deps);
   },
@@ -90,7 +95,7 @@ function formOf(invocation: Invocation): { form: string; request: string | undef
   const [form = '', request, ...more] = invocation.positionals;
   const own = Object.hasOwn(FORMS, form) ? FORMS[form] : undefined;
   if (own === undefined || more.length > 0 || (form === 'sign') !== (request !== undefined))
-    throw new MisuseError(`give init, sign REQUEST or export${meant(form, WORDS)}`);
+    throw new MisuseError(`give init, sign REQUEST, export or request${meant(form, WORDS)}`);
   for (const flag of new Set(Object.values(FORMS).flat()))
     if (!own.includes(flag) && (invocation.has(flag) || invocation.text(flag) !== undefined))
       throw new MisuseError(`--${flag} is no flag of \`ceremony ${form}\``);
@@ -163,6 +168,26 @@ async function sign(
   const transcript = keepTranscript(at.dir, { name, now }, transcriptOf('sign', facts));
   const ending = `transcript: ${transcript}\nnext:  on the CA, chancery-ca authorities import ${output}`;
   return say({ title: 'sign', facts, transcript, ending }, invocation, io);
+}
+
+/** The request to a CA above: the root's key signs it, and it says what the root's certificate says. */
+async function askAbove(invocation: Invocation, io: Io, { clock }: CeremonyDeps): Promise<ExitStatus> {
+  const output = invocation.text('output');
+  if (output === undefined) throw new MisuseError('-o FILE is required: the request is written to it');
+  ensureFree(resolve(output));
+  const [at, now] = [atOf(invocation), clock.now()];
+  const root = rootIn(at.dir);
+  const isDry = invocation.has('dry-run');
+  const pem = isDry ? undefined : await writeRequestAbove(signerIn(at, root), root);
+  const facts = requestFacts(root, { pem, output, now });
+  if (pem === undefined)
+    return say({ title: 'request', facts, ending: 'nothing was changed (dry run)' }, invocation, io);
+  writeNew(resolve(output), pem);
+  const name = 'request-above';
+  const transcript = keepTranscript(at.dir, { name, now }, transcriptOf('request', facts));
+  const next = 'the CA above signs it; on the CA, chancery-ca authorities import CHAIN --root ROOT';
+  const ending = `transcript: ${transcript}\nnext:  ${next}`;
+  return say({ title: 'request', facts, transcript, ending }, invocation, io);
 }
 
 async function exported(invocation: Invocation, io: Io, { clock }: CeremonyDeps): Promise<ExitStatus> {

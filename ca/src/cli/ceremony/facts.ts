@@ -54,6 +54,18 @@ export const exportFacts = (
   ['file SHA-256', sumOf(utf8(pem))],
 ];
 
+/** Of a request to a CA above; `pem` is undefined if it was not made. */
+export const requestFacts = (
+  root: RootFile,
+  { pem, output, now }: { pem: string | undefined; output: string; now: Date },
+): Facts => [
+  ...rootFacts(root, now),
+  ['asks for', 'a certificate by a CA above, with the name and the key of this root, path length 1'],
+  ['root key SHA-256', fingerprintOf(sha256(root.certificate.spki))],
+  ['file', output],
+  ...(pem === undefined ? [] : [['file SHA-256', sumOf(utf8(pem))] as const]),
+];
+
 interface Asked {
   readonly path: string;
   readonly bytes: Uint8Array;

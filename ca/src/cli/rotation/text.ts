@@ -77,6 +77,7 @@ export function printRotation(io: Pick<Io, 'out' | 'err' | 'columns'>, rotation:
   if (waits.length > 0) io.out(`${held}${waits.map((each) => `  ${each}\n`).join('')}`);
   printStragglers(io, rotation);
   printHeld(io, [...rotation.unheard, ...rotation.chained]);
+  for (const each of fromAbove(rotation)) io.out(`${each}\n`);
   const isBare = rotation.kind === '' && rotation.roots.every(({ state }) => state !== 'standby');
   const isOffline = rotation.roots.some(({ state, keyHome }) => state === 'active' && keyHome === 'offline');
   if (isBare && !isOffline) io.out(`${NO_STANDBY}\n`);
@@ -84,6 +85,19 @@ export function printRotation(io: Pick<Io, 'out' | 'err' | 'columns'>, rotation:
   const yes = rotation.kind === '' && rotation.stage === 'retiring' ? ' --yes' : '';
   if (rotation.stage !== 'idle' && waits.length === 0)
     io.out(`next:  \`${command} next${yes}\` ${steps[next] ?? next}\n`);
+}
+
+/** What peers that trust only a CA above lose by the rotation, where it has certified the root that signs. */
+function fromAbove({ roots, stage }: Rotation): readonly string[] {
+  if (!roots.some(({ state, crossUntil }) => state === 'active' && crossUntil > 0n)) return [];
+  const lacking = roots.filter(({ crossUntil, state }) => crossUntil === 0n && state !== 'retiring');
+  const how = (root: string) => `chancery-ca authorities request --above ${root}`.trim();
+  const says = 'peers that trust only that CA refuse what it signs';
+  if (stage === 'idle' && lacking.length === 0)
+    return ['a CA above has certified the root that signs; the next root needs that, too, before it signs'];
+  return lacking.map(
+    ({ serial }) => `root ${serial} has no certificate from the CA above, and ${says}: ${how(serial)}`,
+  );
 }
 
 function sentenceOf({ stage, roots, kind }: Rotation): string {

@@ -1,0 +1,3 @@
+module chancery.example/chain
+
+go 1.22
