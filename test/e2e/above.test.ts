@@ -1,13 +1,16 @@
 /** A CA above: a corporate CA of openssl certifies our root, and programs that trust only that CA are the judges. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import tls from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { makeOpensslCa, type OpensslCa } from '../kit/ca/openssl-ca.ts';
 import { buildGo, runProgram as runFile } from '../kit/go.ts';
 import { askOver, makeNginx, type Nginx, nginxVersion } from '../kit/nginx.ts';
 import {
+  AGENT_MAIN,
   type CaFolder,
   freePort,
   makeAgent,
@@ -20,6 +23,12 @@ import {
 const TRUST_DOMAIN = 'above.example';
 const ID = `spiffe://${TRUST_DOMAIN}/w`;
 const GATEWAY = `spiffe://${TRUST_DOMAIN}/gateway`;
+const INITIALIZE = {
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
+};
 const WAIT = { timeout: 60_000, interval: 50 };
 const NGINX = nginxVersion();
 
@@ -33,15 +42,18 @@ let running: Running[] = [];
 let corporate: OpensslCa;
 let nginx: Nginx | undefined;
 let gatewayPort: number;
+let posingPort: number;
 beforeAll(async () => {
   corporate = makeOpensslCa(at('corporate'), TRUST_DOMAIN);
   gatewayPort = await freePort();
+  posingPort = await freePort();
   const address = `127.0.0.1:${gatewayPort}`;
   ({ ca, serving } = await serveUnixCa(dir, TRUST_DOMAIN, [
     { kind: 'Identity', name: 'w', platform: 'unix', id: ID },
     { kind: 'Identity', name: 'gateway', platform: 'unix', id: GATEWAY },
     { kind: 'McpServer', name: 's', identity: GATEWAY, address },
-    { kind: 'Access', name: 'a', who: [ID], servers: ['s'], tools: { allow: ['*'] } },
+    { kind: 'McpServer', name: 'posing', identity: GATEWAY, address: `127.0.0.1:${posingPort}` },
+    { kind: 'Access', name: 'a', who: [ID], servers: ['s', 'posing'], tools: { allow: ['*'] } },
   ]));
   const outputs = [{ dir: 'full', chain: 'full' }, { dir: 'short' }];
   const agent = makeAgent(ca, 'agent', { evidence: { unix: {} }, id: ID, outputs });
@@ -153,6 +165,11 @@ describe('a CA above', () => {
       expect(await answerOf(gatewayPort, shown)).toBe('');
       expect(await answerOf(ca.port, shown, ['h2'])).toBe('');
     }
+    const posing = corporate.mint(GATEWAY, 'posing');
+    const served = { cert: fs.readFileSync(posing.chain), key: fs.readFileSync(posing.key) };
+    const [said, heard] = await callPosing({ ...served, cert: Buffer.concat([served.cert, cross, root]) });
+    expect(said).toMatch(/"error"/);
+    expect(heard).toBe('');
   });
 
   test('each root of a rotation needs its own, and that of a root goes with it', async () => {
@@ -176,6 +193,34 @@ describe('a CA above', () => {
     expect(verify(full)).toEqual([0, expect.stringMatching(/OK$/m)]);
   });
 });
+
+/** What `connect` says of a gateway that shows these files, and what that hears of the call. */
+async function callPosing(files: { cert: Buffer; key: Buffer }): Promise<readonly [string, string]> {
+  let heard = '';
+  const server = tls.createServer({ ...files, requestCert: true, rejectUnauthorized: false }, (socket) => {
+    socket.on('data', (bytes) => {
+      heard += bytes.toString('latin1');
+    });
+    socket.on('error', () => {});
+  });
+  server.on('tlsClientError', () => {});
+  await new Promise<void>((resolve) => server.listen(posingPort, '127.0.0.1', resolve));
+  const child = spawn(process.execPath, [
+    AGENT_MAIN,
+    'connect',
+    'posing',
+    '--config',
+    at('agent/agent.yaml'),
+  ]);
+  const line = once(createInterface({ input: child.stdout }), 'line');
+  child.stdin.write(`${JSON.stringify(INITIALIZE)}\n`);
+  const said = String((await line)[0]);
+  const ended = once(child, 'close');
+  child.stdin.end();
+  await ended;
+  await new Promise((resolve) => server.close(resolve));
+  return [said, heard];
+}
 
 /** What a server of ours answers to a client with these files; empty if it ends the connection without a word. */
 function answerOf(port: number, files: { cert: Buffer; key: Buffer }, protocols?: string[]): Promise<string> {

@@ -93,6 +93,7 @@ export function createMetrics(sources: MetricSources): Metrics {
   });
   addGauges(sources, registers);
   addRequestGauge(sources, registers);
+  addCrossGauge(sources, registers);
   addReportMetrics(sources, registers);
   return {
     outcome: (platform, outcome) => issuances.inc({ platform, outcome }),
@@ -117,7 +118,6 @@ function addGauges(sources: MetricSources, registers: Registry[]): void {
         this.set({ kind, serial }, (notAfter.getTime() - sources.now().getTime()) / 1000);
     },
   });
-  addCrossGauge(sources, registers);
   addRotationGauges(sources, registers);
   new Gauge({
     name: 'chancery_connected_agents',

@@ -74,8 +74,8 @@ export const ceremony = (deps: CeremonyDeps): Command => ({
       short: 'o',
       value: 'FILE',
       says:
-        'sign: the answer, for chancery-ca authorities import; required. export: the certificate. request: the request ' +
-        'to a CA above; required.',
+        'sign: the answer, for chancery-ca authorities import; required. export: the certificate. request: the ' +
+        'request to a CA above; required.',
     },
     yes: { type: 'boolean', says: 'sign: sign. Without this flag it says what it would sign, and fails.' },
     'dry-run': { type: 'boolean', says: 'init, sign, request: only say what would be done.' },
