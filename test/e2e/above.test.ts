@@ -97,9 +97,9 @@ async function certify(root: readonly string[], name: string): Promise<string> {
   const checked = spawnSync('openssl', ['req', '-verify', '-noout', '-text', '-in', request], {
     encoding: 'utf8',
   });
-  expect(`${checked.stdout}${checked.stderr}`).toMatch(
-    /verify OK[\s\S]*CA:TRUE, pathlen:1[\s\S]*Certificate Sign, CRL Sign/,
-  );
+  const said = `${checked.stdout}${checked.stderr}`;
+  expect(said).toMatch(/verify OK/);
+  expect(said).toMatch(/CA:TRUE, pathlen:1[\s\S]*Certificate Sign, CRL Sign/);
   fs.writeFileSync(at(`${name}.pem`), corporate.certify(request));
   const dry = await must('authorities', 'import', at(`${name}.pem`), '--root', corporate.root, '--dry-run');
   expect(dry).toMatch(/would be handed to agents, until [\s\S]*nothing was changed \(dry run\)/);
@@ -178,7 +178,7 @@ describe('a CA above', () => {
     await vi.waitFor(async () => expect((await statusOf()).stage).toBe('published'), WAIT);
     expect(await must('rotate', 'status')).toContain(`root ${next} has no certificate from the CA above`);
     await certify([next], 'second');
-    expect(await must('rotate', 'status')).not.toContain('has no certificate from the CA above');
+    expect(await must('rotate', 'status')).not.toContain(`root ${next} has no certificate`);
     await vi.waitFor(async () => expect((await statusOf()).waits).toEqual([]), WAIT);
     const serial = fs.readFileSync(join(full, 'svid.pem'), 'utf8');
     await must('rotate', 'next');

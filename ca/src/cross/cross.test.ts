@@ -8,7 +8,7 @@ import { commonName } from '@chancery/shared/x509/compose/tbs.ts';
 import { verifyRequest } from '@chancery/shared/x509/csr.ts';
 import * as x509 from '@chancery/shared/x509/extensions.ts';
 import { endOfChain } from '@chancery/shared/x509/verify/cross.ts';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   bent,
   chainFile,
@@ -70,6 +70,15 @@ describe('the request', () => {
     await publishRoot(made);
     expect(await ask(made.root.serial)).toMatchObject({ root: made.root.serial });
   });
+});
+
+test('an offline root is asked where its key is', async () => {
+  const [record] = await made.store.authorities();
+  if (record === undefined) throw new Error('there is no root');
+  const offline = { ...record, key: { home: 'offline', reference: record.serial } };
+  vi.spyOn(made.store, 'authorities').mockResolvedValue([offline]);
+  const ask = cross.ask({ root: '', dryRun: false }, 'ada');
+  await expect(ask).rejects.toThrow(refusal('rotation', /is offline: chancery-ca ceremony request/));
 });
 
 describe('a chain is taken', () => {
@@ -403,6 +412,9 @@ describe('I234 a chain for a root that will not sign', () => {
     );
     const ask = cross.ask({ root: made.root.serial, dryRun: false }, 'ada');
     await expect(ask).rejects.toThrow(refusal('rotation', /is retiring: nothing is signed/));
+    const draft = { root: made.root.serial, chain: [root.der], after: 0n };
+    const event = { type: 'authority.crossRequested', root: '', keySha256: '', by: '' } as const;
+    expect(await made.store.saveCross(draft, event)).toBeUndefined();
     const moves = [{ serial: made.root.serial, from: 'retiring', to: 'removed' }] as const;
     await made.store.moveAuthorities(moves, { type: 'authority.moved', moves });
     await expect(take(genuine())).rejects.toThrow(refused(/which is removed/));
