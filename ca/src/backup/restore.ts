@@ -44,6 +44,8 @@ export interface RestoreOrder {
   readonly reason: string | undefined;
   readonly by: string;
   readonly now: Date;
+  /** The operator says that the backup is as old as it seems. */
+  readonly isOldAgreed: boolean;
   /** Changes nothing. */
   readonly dryRun: boolean;
   /** Called while files are read, with how far that is. */
@@ -68,6 +70,7 @@ export async function restore(order: RestoreOrder): Promise<Restored> {
   const says = `${backup} is of ${manifest.trustDomain}, and the config is of ${trustDomain}`;
   ensure(manifest.trustDomain === trustDomain, 'backup', says);
   ensureEmpty(settings.dataDir);
+  ensure(order.isOldAgreed || !isOld(manifest, order.now), 'backup', saysOld(manifest, order.now));
   await verifyFiles(backup, manifest, (done, of) => order.onProgress('the backup', done, of));
   ensureKeysOpen(backup, manifest, settings);
   const temporary = `${settings.dataDir}.restoring`;
@@ -84,6 +87,19 @@ export async function restore(order: RestoreOrder): Promise<Restored> {
     fs.rmSync(temporary, { recursive: true, force: true });
   }
 }
+
+/** Beyond it a clock that is ahead is likelier than such a backup. */
+const OLD_DAYS = 366;
+
+const ageOf = ({ madeAt }: Manifest, now: Date): number =>
+  Math.floor((now.getTime() - new Date(madeAt).getTime()) / 86_400_000);
+const isOld = (manifest: Manifest, now: Date): boolean => ageOf(manifest, now) > OLD_DAYS;
+
+/** The numbers of the next life begin at the time: agents would take nothing of a life that began earlier. */
+const saysOld = (manifest: Manifest, now: Date): string =>
+  `the backup is of ${manifest.madeAt}, which is ${ageOf(manifest, now)} days ago by the clock of this machine: ` +
+  'set the clock right if it is ahead, for agents that have followed a CA with a later time follow no other; ' +
+  'if it is right, give --yes';
 
 function ensureEmpty(dataDir: string): void {
   const isEmpty = !fs.existsSync(dataDir) || fs.readdirSync(dataDir).length === 0;

@@ -36,6 +36,10 @@ export const restore = ({ clock }: { readonly clock: Clock }): Command => ({
       says: 'Issue at once: what was revoked after the backup counts when an agent hands it back. Needs --reason.',
     },
     reason: { type: 'string', value: 'TEXT', says: 'Why the loss is accepted, for the audit log.' },
+    yes: {
+      type: 'boolean',
+      says: 'Also a backup that is more than a year old by the clock of this machine.',
+    },
     'dry-run': { type: 'boolean', says: 'Verify everything, and say what would be restored.' },
     ...CONFIG_FLAG,
     ...JSON_FLAG,
@@ -57,6 +61,7 @@ export const restore = ({ clock }: { readonly clock: Clock }): Command => ({
       reason,
       by: `uid ${geteuid?.() ?? 'unknown'}`,
       now: clock.now(),
+      isOldAgreed: invocation.has('yes'),
       dryRun: invocation.has('dry-run'),
       onProgress: (what, done, of) => bar.show(what, done, of),
     });

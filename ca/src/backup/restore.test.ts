@@ -1,0 +1,49 @@
+/** What a restore refuses before it reads the files of the backup. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { after, NOW } from '../../../test/kit/certificates.ts';
+import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
+import { refusal } from '../../../test/kit/refusal.ts';
+import { restore } from './restore.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = makeFolder();
+});
+afterEach(() => removeFolder(folder));
+
+const order = (days: number, isOldAgreed: boolean) => ({
+  backup: folder,
+  settings: {
+    dataDir: join(folder, 'data'),
+    trustDomain: 'prod.example' as never,
+    keyEncryptionKey: join(folder, 'kek'),
+    passphrase: undefined,
+  },
+  log: undefined,
+  reason: undefined,
+  by: 'the test',
+  now: after(days * 86_400),
+  isOldAgreed,
+  dryRun: true,
+  onProgress: () => {},
+});
+
+const OLD = /is of 2026-06-01T12:00:00\.000Z, which is 367 days ago by the clock.*give --yes/;
+test.each<[number, boolean, RegExp]>([
+  [367, false, OLD],
+  [367, true, /^(?!.*days ago)/],
+  [366, false, /^(?!.*days ago)/],
+])(
+  'a backup of %s days ago is restored with the word of an operator alone (%s)',
+  async (days, agreed, says) => {
+    const about = { trustDomain: 'prod.example', madeAt: NOW.toISOString() };
+    const files = [{ name: 'ca.db', bytes: 1, sha256: 'ab'.repeat(32) }];
+    const more = { format: 1, schema: 1, newestEvent: 1, checkpoint: null };
+    writeFileSync(join(folder, 'manifest.json'), JSON.stringify({ ...about, files, ...more }), {
+      mode: 0o600,
+    });
+    await expect(restore(order(days, agreed))).rejects.toThrow(refusal('backup', says));
+  },
+);
