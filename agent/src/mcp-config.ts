@@ -99,7 +99,7 @@ export const GatewayConfig = z
     report: z
       .union([ReportConfig, z.literal(false)], { error: forms('a map with maxBytes, or false') })
       .prefault({})
-      .describe('Delivers the same records to the audit log of the CA. false: it does not.'),
+      .describe('Delivers the same records to the audit log of the CA, unless it is false.'),
   })
   .refine(({ records, report }) => records !== false || report !== false, {
     path: ['records'],
