@@ -41,6 +41,9 @@ interface Follower extends Node {
 const RECORDS = { perSecond: 4_000, burst: 16_000 };
 const RECORD_BYTES = { perSecond: 4 * 1024 * 1024, burst: 16 * 1024 * 1024 };
 
+/** Lists that one peer hands back to a restored CA: one after each restore, and some tries. */
+const HANDED_BACK = { perSecond: 0.05, burst: 4 };
+
 interface Room {
   readonly places: Places;
   readonly addresses: Buckets;
@@ -83,6 +86,7 @@ export class Limits {
   readonly #reporters = streams('report streams', TRUST_STREAMS);
   readonly #records: Buckets;
   readonly #recordBytes: Buckets;
+  readonly #handedBack: Buckets;
   readonly #downloads: Readonly<Record<Share, Places>> = {
     certified: downloads(DOWNLOADS.certified),
     local: downloads(DOWNLOADS.local),
@@ -109,6 +113,7 @@ export class Limits {
     this.#calls = new Buckets(rate, clock);
     this.#records = new Buckets(RECORDS, clock);
     this.#recordBytes = new Buckets(RECORD_BYTES, clock);
+    this.#handedBack = new Buckets(HANDED_BACK, clock);
   }
 
   /** Open exchanges, of all shares. */
@@ -157,6 +162,11 @@ export class Limits {
   /** A place for one stream of a gateway's records. Throws rate. */
   report(node: Node): Place {
     return this.#reporters.take({ address: nodeName(node) });
+  }
+
+  /** Counts one list that this peer is asked for. Throws rate. */
+  handBack(key: string): void {
+    this.#handedBack.spend(key, 'hands lists back');
   }
 
   /** Counts records of one gateway, which waits while this throws rate. */

@@ -162,13 +162,12 @@ describe('a CA that was restored', () => {
     expect(await recovery.take({ ...newer, list: [] }, from)).toBe(true);
     expect(recovery.whyHeld()).toBeDefined();
     expect(await recovery.take(newer, from)).toBe(false);
-    expect(numbers().slice(0, 4)).toEqual([1, 2, 3, 4]);
-    // The certificate of the node is on no record: it is revoked by itself.
-    expect(revocations.standing().at(-1)).toMatchObject({ target: { kind: 'serial', value: '40bb' } });
-    expect(numbers().at(-1)).toBeGreaterThan(1_000_000);
+    expect(numbers()).toEqual([1, 2, 3, 4]);
+    // The certificate of the node is on no record: what was handed back leads to it.
+    expect(revocations.standing().at(-1)).toMatchObject({ target: { kind: 'node' }, serials: ['40bb'] });
     expect(revocations.sets.current().sequence).toBeGreaterThan(1_000_000n);
     expect(await recovery.take(newer, from)).toBe(false);
-    expect(numbers()).toHaveLength(5);
+    expect(numbers()).toHaveLength(4);
     expect((await events()).filter((type) => type === 'ca.handedBack')).toHaveLength(1);
   });
 
@@ -189,6 +188,38 @@ describe('a CA that was restored', () => {
       event.type === 'ca.handedBack' ? [event.kept] : [],
     );
     expect(told).toEqual([[], [2]]);
+  });
+
+  test('I228 certificates of a node that is good again are good again, by a newer state or an operator', async () => {
+    const node = (number: number) => revoked(number, { kind: 'node', value: 'unix/n1', serials: ['40bb'] });
+    await recovery.take(handed(4, [...known, node(3), node(4)]), from);
+    const peer = { id: web, serial: '40bb' };
+    const ensure = () => revocations.ensureGood(peer, 'revoked_peer');
+    expect(ensure).toThrow(refusal('revoked_peer', /3|4/));
+    await recovery.take(handed(5, [...known, node(4)]), from);
+    expect(numbers()).toEqual([1, 2, 4]);
+    expect(ensure).toThrow(refusal('revoked_peer', /4/));
+    await revocations.lift(4, 'uid 0');
+    ensure();
+    await store.close();
+    await open();
+    ensure();
+  });
+
+  test('I229 after the hold only peers with a certificate hand back, and after 30 days none', async () => {
+    await recovery.acceptLoss('a drill', 'uid 0');
+    const since = clock.now();
+    const stranger = { by: '10.0.0.1', id: undefined };
+    const take = (n: number, bringer: Parameters<typeof recovery.take>[1]) =>
+      recovery.take(handed(n, [...known, revoked(n)]), bringer);
+    await take(3, stranger);
+    expect(numbers()).toEqual([1, 2]);
+    await take(3, { by: web, id: web });
+    expect(numbers()).toEqual([1, 2, 3]);
+    clock.jump(new Date(since.getTime() + 31 * 86_400_000));
+    await take(4, { by: web, id: web });
+    expect(numbers()).toEqual([1, 2, 3]);
+    clock.jump(NOW);
   });
 
   test('I202 a revocation that an operator has lifted since does not come back', async () => {

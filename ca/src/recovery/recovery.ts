@@ -7,7 +7,6 @@ import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
-import { parseReason, parseTarget, type Revocation } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import type { NoteKey } from '@chancery/shared/tlog/note.ts';
@@ -17,8 +16,7 @@ import type { Revocations } from '../revocation/revocations.ts';
 import { maySign } from '../store/authority-states.ts';
 import type { Recovery as Known, Merged, RecoveryStore } from '../store/recovery-store.ts';
 import type { StoredAuthority } from '../store/store.ts';
-
-type Revoked = Parameters<typeof revocationsDigest>[0][number];
+import { type Revoked, readRevoked } from './handed-list.ts';
 
 /** What a peer hands back. */
 export interface Handed {
@@ -54,6 +52,8 @@ export interface RecoveryDeps {
   readonly log: Log;
 }
 
+/** An agent that was away for longer hands nothing back. */
+const TAKEN_BACK_SECONDS = 30 * 86_400;
 const ADVICE = 'chancery-ca accept-loss --reason TEXT ends the wait';
 
 /** One for each process; what it knows is in the store. */
@@ -93,16 +93,13 @@ export class Recovery {
     return `${says}: nothing is issued under it; take it away with chancery-ca taint ${root} --reason TEXT`;
   }
 
-  /** Whether there was a life before, of which peers may know more. */
-  readonly isListening = (): boolean => this.#known !== undefined;
-
   /**
    * Takes what a peer hands back. True if its revocations are newer than all that is known, and their list is not
    * there: then it is to be handed back as well. Throws tlog for what the log's key has not signed, revocation, store.
    */
   async take({ note, list, checkpoint }: Handed, bringer: Bringer): Promise<boolean> {
     const known = this.#known;
-    if (known === undefined) return false;
+    if (known === undefined || !this.#isOpenTo(bringer, known)) return false;
     const { verifier, store, revocations, gateways, clock, longestSeconds } = this.#deps;
     const { part, number, subject } = openState(note, verifier);
     ensure(part === 'revocations', 'tlog', `the note is of ${part}, and revocations are handed back`);
@@ -114,17 +111,16 @@ export class Recovery {
     const awaited = [...gateways()];
     const { by, id } = bringer;
     const handed = {
-      ...{ number: Number(number), list: isNewer ? list.map(read) : undefined, entries, by, awaited },
+      ...{ number: Number(number), list: isNewer ? list.map(readRevoked) : undefined, entries, by, awaited },
       gateway: id !== undefined && gateways().has(id) ? id : undefined,
       until: addSeconds(clock.now(), longestSeconds),
     };
     // Also where it is known already: what was read last may have failed.
-    const merged = await revocations.change(async () => {
-      const changed = await store.handBack(handed);
+    const merged = await revocations.change(
+      () => store.handBack(handed),
       // First: peers that hear of it dial again.
-      if (changed !== undefined && changed.tainted.length > 0) await this.#settle();
-      return changed;
-    });
+      async (changed) => (changed?.tainted.length ? this.#settle() : undefined),
+    );
     await this.#heard(merged, by);
     return false;
   }
@@ -145,6 +141,14 @@ export class Recovery {
     const ended = await this.#deps.store.endHold(reason, by);
     await this.#heard(undefined, by);
     return ended;
+  }
+
+  /**
+   * While the hold lasts, to anybody; then for some weeks to peers with a certificate: agents that were away join
+   * first. Who has stolen the log's key could otherwise revoke for ever.
+   */
+  #isOpenTo({ id }: Bringer, { holds, since }: Known): boolean {
+    return holds || (id !== undefined && this.#deps.clock.now() < addSeconds(since, TAKEN_BACK_SECONDS));
   }
 
   /** Whether the note is of no revocations: then there is nothing to ask for. */
@@ -186,15 +190,4 @@ export class Recovery {
       log.warn({ entries: lost }, 'the audit log has lost entries of before the restore');
     if (before?.holds === true && this.#known?.holds === false) log.info({}, 'the restored CA issues again');
   }
-}
-
-/** Throws revocation for what this release cannot read. */
-function read({ number, kind, value, serials, reason, until }: Revoked): Revocation {
-  return {
-    number: Number(number),
-    target: parseTarget(kind, value),
-    serials: serials.map((serial) => parseTarget('serial', serial).value),
-    reason: parseReason(reason),
-    until: until === 0n ? undefined : new Date(Number(until) * 1000),
-  };
 }

@@ -36,7 +36,6 @@ const BOUNDS: Readonly<Record<string, Partial<Record<Standing['kind'], number>>>
   Renew: { known: MAX_MESSAGE_BYTES },
   IssueX509: { known: CSRS_BYTES },
   Report: { known: BATCH_BYTES },
-  HandBack: { known: MAX_MESSAGE_BYTES },
   Apply: { operator: MAX_MESSAGE_BYTES },
   Diff: { operator: MAX_MESSAGE_BYTES },
   Explain: { operator: MAX_MESSAGE_BYTES },
@@ -105,9 +104,7 @@ function guard(server: Http2Server, handled: readonly Handled[], deps: ServerDep
   const byPath = new Map(handled.map((each) => [each.method.path, each]));
   const boundsOf = (path: string, { kind }: Peer): MethodBounds => {
     const found = byPath.get(path);
-    // A CA that was never restored takes nothing back, and reads no lists of it.
-    const isDeaf = found?.name === 'HandBack' && !deps.recovery.isListening();
-    const maxBytes = isDeaf ? OTHER_BYTES : (BOUNDS[found?.name ?? '']?.[kind] ?? OTHER_BYTES);
+    const maxBytes = BOUNDS[found?.name ?? '']?.[kind] ?? OTHER_BYTES;
     return { maxBytes, unary: found?.method.requestStream !== true };
   };
   guardStreams<Peer>(server, {

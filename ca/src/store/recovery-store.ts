@@ -6,6 +6,8 @@ import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 export interface Recovery {
   /** The first number of this life: states of lives before have smaller ones. */
   readonly start: number;
+  /** When it began. */
+  readonly since: Date;
   /** The newest number that is known of lives before: of the backup, or of what was handed back since. */
   readonly merged: number;
   /** Entries that the audit log lost, as a checkpoint shows that was handed back. */

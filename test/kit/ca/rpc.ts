@@ -78,7 +78,6 @@ export async function makeRpc(
   vi.spyOn(made.store, 'copyTo').mockResolvedValue();
   const recovery = {
     take: async () => false,
-    isListening: () => false,
     acceptLoss: async () => false,
     whyHeld: () => 'a test',
   };

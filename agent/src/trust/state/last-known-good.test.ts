@@ -78,6 +78,15 @@ test('what was saved is loaded, the big numbers whole', () => {
   expect(svid.key.equals(key)).toBe(true);
 });
 
+test('I227 what a CA has not taken back is saved beside what is in force', async () => {
+  expect(loaded().owed).toEqual([]);
+  const owed = { note: 'a note', checkpoint: '', revocations: good.revocations };
+  await saveKnownGood(path, { ...good, owed: [owed, owed] });
+  const { list, sequence } = good.revocations;
+  const revocations = expect.objectContaining({ list, sequence });
+  expect(loaded().owed).toEqual([1, 2].map(() => ({ ...owed, revocations })));
+});
+
 test('it is 0600, and the only file', () => {
   expect(statSync(path).mode & 0o777).toBe(0o600);
   expect(readdirSync(dir)).toEqual(['state.json']);

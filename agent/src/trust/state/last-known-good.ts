@@ -16,6 +16,7 @@ import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { MAX_CROSS_CHAIN } from '@chancery/shared/x509/verify/cross.ts';
 import { z } from 'zod';
 import { type CrossChains, MAX_CHAINS } from './cross-chains.ts';
+import { MAX_OWED, type SavedOwed } from './owed.ts';
 import { loadRevocations, StoredRevocations, storeRevocations } from './revocations.ts';
 import { type Kept, MAX_NOTE, type SignedNumbers } from './signed.ts';
 
@@ -35,9 +36,11 @@ export interface KnownGood {
   readonly kept?: Kept | undefined;
   /** Chains from a CA above to the roots; nothing is trusted by them. */
   readonly crossChains?: CrossChains;
+  /** What a restored CA has not taken back. */
+  readonly owed?: readonly SavedOwed[];
 }
 
-const MAX_BYTES = 16 * 1024 * 1024;
+const MAX_BYTES = 64 * 1024 * 1024;
 /**
  * Older and newer agents read each other's file by this rule. A key may be added under the same version if an agent
  * that does not know it stays right without it: an agent ignores the keys that it does not know, and drops them when
@@ -51,6 +54,8 @@ const whole = z
   .string()
   .regex(/^\d{1,20}$/)
   .transform(BigInt);
+
+const note = z.string().max(MAX_NOTE);
 
 const Stored = z.object({
   version: z.literal(VERSION),
@@ -72,13 +77,17 @@ const Stored = z.object({
     .max(64)
     .optional(),
   signed: z.partialRecord(z.enum(['bundle', 'policy', 'revocations']), whole).optional(),
-  kept: z.object({ note: z.string().max(MAX_NOTE), checkpoint: z.string().max(MAX_NOTE) }).optional(),
   crossChains: z.array(z.array(bytes).max(MAX_CROSS_CHAIN)).max(MAX_CHAINS).optional(),
+  kept: z.object({ note, checkpoint: note }).optional(),
+  owed: z
+    .array(z.object({ note, checkpoint: note, revocations: StoredRevocations.transform(loadRevocations) }))
+    .max(MAX_OWED)
+    .optional(),
 });
 
 /** Resolves when it is on disk. Rejects with file. */
 export async function saveKnownGood(path: string, known: KnownGood): Promise<void> {
-  const { svid, bundle, policy, revocations, logKey, left = [], signed = {}, kept } = known;
+  const { svid, bundle, policy, revocations, logKey, left = [], signed = {}, kept, owed = [] } = known;
   const { crossChains = [] } = known;
   const numbers = Object.entries(signed).map(([part, number]) => [part, String(number)]);
   const stored: z.input<typeof Stored> = {
@@ -102,6 +111,9 @@ export async function saveKnownGood(path: string, known: KnownGood): Promise<voi
     ...(numbers.length > 0 && { signed: Object.fromEntries(numbers) }),
     ...(kept !== undefined && { kept }),
     ...(crossChains.length > 0 && { crossChains: crossChains.map((each) => each.map(base64)) }),
+    ...(owed.length > 0 && {
+      owed: owed.map((each) => ({ ...each, revocations: storeRevocations(each.revocations) })),
+    }),
   };
   await replaceFile(path, utf8(JSON.stringify(stored)), 0o600);
 }
@@ -159,6 +171,7 @@ function parse(text: string): KnownGood {
     signed = {},
     kept,
     crossChains = [],
+    owed = [],
   } = Stored.parse(stored);
   if (logKey !== undefined) readVerifierKey(logKey);
   const key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' });
@@ -174,6 +187,7 @@ function parse(text: string): KnownGood {
     signed,
     kept,
     crossChains,
+    owed,
   };
 }
 

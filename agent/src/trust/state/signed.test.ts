@@ -94,7 +94,7 @@ describe('an agent that has had signatures', () => {
     (part) => {
       const six = genuine(6n);
       const note = `${six[part]?.note ?? ''}\u2014 nobody ${'A'.repeat(20_000)}\n`;
-      expect(() => trust.accept({ ...six, [part]: { ...six[part], note } })).toThrow(/at most 16384/);
+      expect(() => trust.accept({ ...six, [part]: { ...six[part], note } })).toThrow(/at most 4096/);
     },
   );
 

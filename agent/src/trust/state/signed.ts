@@ -22,8 +22,11 @@ export interface Kept {
 
 type Message = Bundle | Policy | Revocations;
 
-/** Characters of a note. One may have signatures of witnesses, and must not fill the agent's disk with them. */
-export const MAX_NOTE = 16 * 1024;
+/**
+ * Characters of a note. One may have signatures of witnesses, and must not fill the agent's disk with them. Two of them
+ * are handed back in one message of 16 KiB.
+ */
+export const MAX_NOTE = 4 * 1024;
 
 /** One for each agent. */
 export class Signed {

@@ -12,8 +12,9 @@ import { ensureUntainted, isSameBundle, isTainted, newIn } from '../accept.ts';
 import { Vouching } from '../vouching.ts';
 import { type CrossChains, crossChainsIn, isSameChains } from './cross-chains.ts';
 import type { KnownGood } from './last-known-good.ts';
+import { type Held, heldOf, Owed, type SavedOwed } from './owed.ts';
 import { type Part, Reading } from './reading.ts';
-import { NO_REVOCATIONS, readRevocations, revokedMessages } from './revocations.ts';
+import { NO_REVOCATIONS, readRevocations } from './revocations.ts';
 import { type Kept, Signed } from './signed.ts';
 import {
   bundleOf,
@@ -67,6 +68,7 @@ export class TrustState {
   #revoked: RevocationsMessage | undefined;
   /** Of the revocations in force, if all of them could be read. */
   #note = '';
+  readonly #owed = new Owed();
 
   /** `save` rejects if the state cannot be written. `subject` is the SPIFFE ID that the CA sends policies for. */
   constructor(save: (state: SavedTrust) => Promise<void>, clock: Pick<Clock, 'now'>, subject: () => string) {
@@ -93,7 +95,9 @@ export class TrustState {
     left = [],
     signed = {},
     kept,
-  }: Pick<SavedTrust, 'logKey' | 'left' | 'signed' | 'kept'>): void {
+    owed = [],
+  }: Pick<SavedTrust, 'logKey' | 'left' | 'signed' | 'kept' | 'owed'>): void {
+    this.#owed.resume(owed);
     this.vouching.keep(logKey);
     this.vouching.leave(left);
     this.#signed.resume(signed, kept?.checkpoint ?? '', this.vouching.key);
@@ -114,6 +118,7 @@ export class TrustState {
       signed,
       kept,
       crossChains: this.crossChains.current(),
+      owed: this.#owed.list,
     };
   }
 
@@ -195,11 +200,21 @@ export class TrustState {
     return this.#note === '' ? undefined : { note: this.#note, checkpoint: this.#signed.checkpoint };
   }
 
-  /** What the CA gets back before it is followed; undefined if it has signed no revocations. */
-  held() {
+  /** What the CA gets back before it is followed: none if it has signed no revocations. */
+  readonly toHandBack = (): readonly Held[] => {
+    const now = this.#inForce();
+    return [...this.#owed.list.filter(({ note }) => note !== now[0]?.note), ...now].map(heldOf);
+  };
+
+  /** What is not taken now is kept beside what takes its place. */
+  readonly handedBack = ({ note }: Held, outcome: 'taken' | 'unwanted' | 'refused'): void => {
+    if (outcome !== 'refused') this.#owed.drop(note);
+    else for (const each of this.#inForce()) if (each.note === note) this.#owed.keep(each);
+  };
+
+  #inForce(): readonly SavedOwed[] {
     const kept = this.#kept();
-    const { sequence } = this.revocations.current();
-    return kept && { ...kept, sequence, list: revokedMessages(this.revocations.current()) };
+    return kept === undefined ? [] : [{ ...kept, revocations: this.revocations.current() }];
   }
 
   #putInForce(bundle: Bundle | undefined, policy: ReadPolicy | undefined): void {

@@ -97,7 +97,7 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
       },
       onSuccessions: (list) => successions.add(list),
       onCrls: (state) => crls.publish(state),
-      held: () => state.held(),
+      handing: state,
     },
     signal,
   );

@@ -3,7 +3,8 @@ import type { HandBackRequest, HandBackResponse } from '@chancery/proto/gen/chan
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import * as grpc from '@grpc/grpc-js';
 import { expect, test, vi } from 'vitest';
-import { type Held, handBack } from './hand-back.ts';
+import type { Held } from '../state/owed.ts';
+import { handBack } from './hand-back.ts';
 
 const revoked = {
   ...{ number: 1n, kind: 'id', value: 'spiffe://prod.example/gone', serials: [] },
@@ -14,26 +15,27 @@ const held: Held = { sequence: 7n, note: 'signed', list: [revoked], checkpoint: 
 /** A CA that answers so, one time after the other, and what it was sent. */
 function caThat(...answers: readonly (HandBackResponse | grpc.status)[]) {
   const asked: HandBackRequest[] = [];
-  type Answered = (error: grpc.ServiceError | null, response?: HandBackResponse) => void;
-  const client = {
-    handBack: (request: HandBackRequest, _: unknown, __: unknown, answered: Answered) => {
-      const answer = answers[asked.push(request) - 1];
-      if (typeof answer !== 'number') return answered(null, answer);
-      const error = Object.assign(new Error('no'), {
-        code: answer,
-        details: 'no',
-        metadata: new grpc.Metadata(),
-      });
-      return answered(error);
+  const call = {
+    write: (request: HandBackRequest) => void asked.push(request),
+    end: () => {},
+    cancel: () => {},
+    async *[Symbol.asyncIterator]() {
+      for (const answer of answers) {
+        const about = { code: answer, details: 'no', metadata: new grpc.Metadata() };
+        if (typeof answer === 'number') throw Object.assign(new Error('no'), about);
+        yield answer;
+      }
     },
-  } as unknown as Parameters<typeof handBack>[0];
+  };
+  const client = { handBack: () => call } as unknown as Parameters<typeof handBack>[0];
   return { asked, client };
 }
+const handing = { toHandBack: () => [held], handedBack: () => {} };
 const [WANTS, DOES_NOT] = [{ wantsRevocations: true }, { wantsRevocations: false }];
 
 test('a CA that has nothing to ask for is told the number alone, without the list', async () => {
   const { asked, client } = caThat(DOES_NOT, DOES_NOT);
-  expect(await handBack(client, held, silentLog)).toBe(false);
+  expect(await handBack(client, handing, silentLog)).toBe(false);
   expect(asked).toMatchObject([
     { revocations: { sequence: 7n, note: 'signed', list: [] }, checkpoint: 'newest' },
   ]);
@@ -41,21 +43,21 @@ test('a CA that has nothing to ask for is told the number alone, without the lis
 
 test('a CA that was restored gets all of it', async () => {
   const { asked, client } = caThat(WANTS, DOES_NOT);
-  expect(await handBack(client, held, silentLog)).toBe(true);
+  expect(await handBack(client, handing, silentLog)).toBe(true);
   expect(asked.map(({ revocations }) => revocations?.list)).toEqual([[], [revoked]]);
 });
 
 test('an agent that has nothing signed says nothing', async () => {
   const { asked, client } = caThat(WANTS);
-  expect(await handBack(client, undefined, silentLog)).toBe(false);
+  expect(await handBack(client, { ...handing, toHandBack: () => [] }, silentLog)).toBe(false);
   expect(asked).toEqual([]);
 });
 
 test.each([grpc.status.UNAVAILABLE, grpc.status.DEADLINE_EXCEEDED, grpc.status.CANCELLED])(
   'a CA that cannot answer for now (%s) is asked again before its state is taken',
   async (status) => {
-    await expect(handBack(caThat(status).client, held, silentLog)).rejects.toThrow();
-    await expect(handBack(caThat(WANTS, status).client, held, silentLog)).rejects.toThrow();
+    await expect(handBack(caThat(status).client, handing, silentLog)).rejects.toThrow();
+    await expect(handBack(caThat(WANTS, status).client, handing, silentLog)).rejects.toThrow();
   },
 );
 
@@ -66,7 +68,7 @@ test.each([
   'a CA that takes nothing back (%s) is followed all the same, and %i lines say so',
   async (status, lines) => {
     const warn = vi.spyOn(silentLog, 'warn');
-    expect(await handBack(caThat(status).client, held, silentLog)).toBe(false);
+    expect(await handBack(caThat(status).client, handing, silentLog)).toBe(false);
     expect(warn).toHaveBeenCalledTimes(lines);
     warn.mockRestore();
   },

@@ -1,69 +1,104 @@
 /** Hands back to the CA what it said before: one that was restored from a backup has forgotten what came after that. */
-import type {
-  HandBackRequest,
-  HandBackResponse,
-  Revoked,
-  TrustClient,
-} from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { type HandBackRequest, Revoked, type TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import * as grpc from '@grpc/grpc-js';
 import { refusalFromCa } from '../../svid/channel.ts';
+import type { Held } from '../state/owed.ts';
 
-/** The newest signed state of revocations that this agent has. */
-export interface Held {
-  readonly sequence: bigint;
-  /** The signature of the log's key. */
-  readonly note: string;
-  readonly list: readonly Revoked[];
-  /** The newest checkpoint of the audit log, or empty. */
-  readonly checkpoint: string;
+const CALL_MS = 60_000;
+/** A message of the CA has 16 KiB at most. */
+const PART_BYTES = 8 * 1024;
+/** A node may have thousands of certificates. */
+const SERIALS_OF_PART = 100;
+
+/** What becomes of it. `refused` is for good: it is offered to the next CA that answers here. */
+export type HandedBack = 'taken' | 'unwanted' | 'refused';
+
+/** What is handed back, and what is done with it. */
+export interface Handing {
+  /** In its order. */
+  readonly toHandBack: () => readonly Held[];
+  readonly handedBack: (held: Held, outcome: HandedBack) => void;
 }
 
-const CALL_MS = 10_000;
-
 /**
- * Call it before the CA's state is taken: that of a restored CA takes the place of what this agent has. Throws
- * unavailable, refused_by_ca where the CA could not take it for now. What it refuses is logged, and so is what is too
- * large; an older CA takes nothing back. Whether the CA wanted and took it.
+ * Call it before the CA's state is taken: that of a restored CA takes the place of what this agent has. Whether the CA
+ * wanted and took something; an older CA wants nothing. Throws unavailable, refused_by_ca where the CA could not take
+ * it for now.
  */
 export async function handBack(
   client: Pick<TrustClient, 'handBack'>,
-  held: Held | undefined,
+  handing: Handing,
   log: Log,
 ): Promise<boolean> {
-  if (held === undefined) return false;
-  const { sequence, note, list, checkpoint } = held;
-  const bare = { sequence, note, list: [], since: 0n, gone: [] };
-  const first = await call(client, { revocations: bare, checkpoint }, log);
-  if (first?.wantsRevocations !== true) return false;
-  log.info({ sequence: Number(sequence) }, 'the CA was restored, and gets its newer revocations back');
-  const taken = await call(client, { revocations: { ...bare, list: [...list] }, checkpoint }, log);
-  return taken !== undefined;
+  let isTaken = false;
+  for (const held of handing.toHandBack()) {
+    const outcome = await handOne(client, held, log);
+    handing.handedBack(held, outcome);
+    isTaken ||= outcome === 'taken';
+  }
+  return isTaken;
 }
 
-/** May be true again in a moment. */
-const FOR_NOW: ReadonlySet<grpc.status> = new Set([
-  grpc.status.UNAVAILABLE,
-  grpc.status.DEADLINE_EXCEEDED,
-  grpc.status.CANCELLED,
+/** What a CA says of the thing itself. All else may be another answer in a moment. */
+const FOR_GOOD: ReadonlySet<grpc.status> = new Set([
+  grpc.status.INVALID_ARGUMENT,
+  grpc.status.FAILED_PRECONDITION,
+  grpc.status.PERMISSION_DENIED,
+  grpc.status.UNAUTHENTICATED,
 ]);
 
-/** Undefined if the CA takes nothing back. */
-function call(
-  client: Pick<TrustClient, 'handBack'>,
-  request: HandBackRequest,
-  log: Log,
-): Promise<HandBackResponse | undefined> {
-  return new Promise((resolve, reject) => {
-    const answer = (error: grpc.ServiceError | null, response: HandBackResponse): void => {
-      if (error === null) resolve(response);
-      else if (FOR_NOW.has(error.code)) reject(refusalFromCa(error));
-      else {
-        if (error.code !== grpc.status.UNIMPLEMENTED)
-          log.warn({ err: refusalFromCa(error) }, 'the CA does not take back what it has said');
-        resolve(undefined);
-      }
-    };
-    client.handBack(request, new grpc.Metadata(), { deadline: Date.now() + CALL_MS }, answer);
+async function handOne(client: Pick<TrustClient, 'handBack'>, held: Held, log: Log): Promise<HandedBack> {
+  const call = client.handBack(new grpc.Metadata(), { deadline: Date.now() + CALL_MS });
+  const { sequence, note, list, checkpoint } = held;
+  const part = (each: readonly Revoked[]): HandBackRequest['revocations'] => ({
+    ...{ sequence: 0n, note: '', list: [...each], since: 0n, gone: [] },
   });
+  let isWanted = false;
+  try {
+    call.write({ revocations: { sequence, note, list: [], since: 0n, gone: [] }, checkpoint });
+    for await (const { wantsRevocations } of call) {
+      if (!wantsRevocations || isWanted) break;
+      isWanted = true;
+      log.info({ sequence: Number(sequence) }, 'the CA was restored, and gets its newer revocations back');
+      for (const each of partsOf(list)) call.write({ revocations: part(each), checkpoint: '' });
+      call.end();
+    }
+    return isWanted ? 'taken' : 'unwanted';
+  } catch (error) {
+    const { code } = error as grpc.ServiceError;
+    if (code === grpc.status.UNIMPLEMENTED) return 'unwanted';
+    if (!FOR_GOOD.has(code)) throw refusalFromCa(error as grpc.ServiceError);
+    const says = 'the CA does not take back what it has said; it is kept, and offered again';
+    log.warn({ err: refusalFromCa(error as grpc.ServiceError) }, says);
+    return 'refused';
+  } finally {
+    call.cancel();
+  }
+}
+
+/** In the order of the numbers, each small enough for one message. */
+export function* partsOf(list: readonly Revoked[]): Generator<readonly Revoked[]> {
+  let part: Revoked[] = [];
+  let bytes = 0;
+  for (const each of list.toSorted((a, b) => Number(a.number - b.number)).flatMap(slicesOf)) {
+    const size = Revoked.encode(each).finish().length;
+    if (bytes + size > PART_BYTES && part.length > 0) {
+      yield part;
+      [part, bytes] = [[], 0];
+    }
+    part.push(each);
+    bytes += size;
+  }
+  if (part.length > 0) yield part;
+}
+
+/** The first is the revocation, and the others have more of its serials. */
+function slicesOf(revoked: Revoked): readonly Revoked[] {
+  const { number, serials } = revoked;
+  const more = Array.from({ length: Math.ceil(serials.length / SERIALS_OF_PART) - 1 }, (_, n) => ({
+    ...{ number, kind: '', value: '', reason: '', until: 0n },
+    serials: serials.slice((n + 1) * SERIALS_OF_PART, (n + 2) * SERIALS_OF_PART),
+  }));
+  return [{ ...revoked, serials: serials.slice(0, SERIALS_OF_PART) }, ...more];
 }

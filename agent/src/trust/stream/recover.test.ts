@@ -26,7 +26,7 @@ beforeEach(() => {
   vouching.keep(newLogKey('prod.example').text);
   const bundle = { trustDomain: 'prod.example', authorities: [known], sequence: 0n };
   const around = { bundle: { current: () => bundle }, revocations: { current: () => NO_REVOCATIONS } };
-  const state = { ...around, vouching, held: () => undefined } as never;
+  const state = { ...around, vouching, toHandBack: () => [] } as never;
   recovery = new Recovery({ address: '127.0.0.1:1', state, svid, clock, log: silentLog });
 });
 

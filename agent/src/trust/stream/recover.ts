@@ -18,7 +18,7 @@ import { handBack } from './hand-back.ts';
 export interface RecoverDeps {
   /** host:port of the CA. */
   readonly address: string;
-  readonly state: Pick<TrustState, 'bundle' | 'vouching' | 'revocations' | 'held'>;
+  readonly state: Pick<TrustState, 'bundle' | 'vouching' | 'revocations' | 'toHandBack'>;
   /** Shown to a CA that does not know of a taint; undefined before the first. */
   readonly svid: () => Svid | undefined;
   readonly clock: Clock;
@@ -96,15 +96,17 @@ export class Recovery {
    */
   async #tellsOfTaint(offered: readonly Uint8Array[]): Promise<boolean> {
     const { address, state, svid, clock, log } = this.#deps;
-    const [held, revoked] = [state.held(), state.revocations.current()];
-    if (held === undefined || !revoked.list.some(({ target }) => target.kind === 'authority')) return false;
+    const revoked = state.revocations.current();
+    if (!revoked.list.some(({ target }) => target.kind === 'authority')) return false;
     try {
       const bundle = state.bundle.current();
       const stolen = newIn(bundle, { authorities: offered }).filter((der) => isTainted(der, revoked));
       const before = { ...bundle, authorities: [...bundle.authorities, ...stolen] };
       const target = tlsTarget(address, before, svid(), clock);
       const client = new TrustClient(target.address, target.credentials, target.options);
-      return await handBack(client, held, log).finally(() => client.close());
+      // What it answers proves nothing: the CA is asked again once it is verified.
+      const handing = { toHandBack: state.toHandBack, handedBack: () => {} };
+      return await handBack(client, handing, log).finally(() => client.close());
     } catch (error) {
       log.debug({ err: error }, 'the CA was not told of a taint');
       return false;

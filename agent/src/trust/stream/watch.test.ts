@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import {
+  type HandBackRequest,
   type HandBackResponse,
   TrustService,
   type WatchRequest,
@@ -18,8 +19,9 @@ type Stream = grpc.ServerDuplexStream<WatchRequest, WatchResponse>;
 
 /** What happened at the CA, in order, and the streams by the number of their SVID. */
 let events: string[];
+type HandBackCall = grpc.ServerDuplexStream<HandBackRequest, HandBackResponse>;
 let onOpen: (stream: Stream, name: string) => void;
-let onHandBack: (answer: grpc.sendUnaryData<HandBackResponse>) => void;
+let onHandBack: (call: HandBackCall) => void;
 let changed = Promise.withResolvers<void>();
 function tell(event: string): void {
   events.push(event);
@@ -36,9 +38,9 @@ let port: number;
 beforeAll(async () => {
   server.addService(TrustService, {
     getBundle: () => {},
-    handBack: ({ metadata }: { metadata: grpc.Metadata }, answer: grpc.sendUnaryData<HandBackResponse>) => {
-      if (String(metadata.get('svid')[0]).startsWith(`${runs}.`)) tell('handed back');
-      onHandBack(answer);
+    handBack: (call: HandBackCall) => {
+      if (String(call.metadata.get('svid')[0]).startsWith(`${runs}.`)) tell('handed back');
+      onHandBack(call);
     },
     watch: (stream: Stream) => {
       const [run, name = ''] = String(stream.metadata.get('svid')[0]).split('.');
@@ -131,7 +133,7 @@ function start(changes: Partial<WatchDeps> = {}, pauses: 'jump' | 'wait' = 'wait
     svid,
     onSuccessions: () => {},
     onCrls: () => {},
-    held: () => undefined,
+    handing: { toHandBack: () => [], handedBack: () => {} },
     targetFor: (current) => ({
       address: `127.0.0.1:${port}`,
       credentials: grpc.credentials.createInsecure(),
@@ -273,12 +275,13 @@ test('a change of what was not said ends the stream, and the next one begins wit
 
 test('what it has is handed back before the state of the CA is taken, and again if that cannot be for now', async () => {
   let busy = 2;
-  onHandBack = (answer) => {
+  onHandBack = (call) => {
     busy -= 1;
-    if (busy >= 0) answer({ code: grpc.status.UNAVAILABLE, details: 'busy' });
-    else answer(null, { wantsRevocations: false });
+    if (busy >= 0) call.emit('error', { code: grpc.status.UNAVAILABLE, details: 'busy' });
+    else call.write({ wantsRevocations: false });
   };
-  start({ held: () => ({ sequence: 1n, note: 'signed', list: [], checkpoint: '' }) }, 'jump');
+  const held = { sequence: 1n, note: 'signed', list: [], checkpoint: '' };
+  start({ handing: { toHandBack: () => [held], handedBack: () => {} } }, 'jump');
   await seen('open 1');
   expect(events.filter((each) => !each.startsWith('pause'))).toEqual([
     ...['handed back', 'handed back', 'handed back', 'open 1'],

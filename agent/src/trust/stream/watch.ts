@@ -14,7 +14,7 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import type * as grpc from '@grpc/grpc-js';
 import { refusalFromCa, type Target } from '../../svid/channel.ts';
 import { askVouchers } from '../vouching.ts';
-import { type Held, handBack } from './hand-back.ts';
+import { type Handing, handBack } from './hand-back.ts';
 import { type SnapshotDeps, Snapshots } from './snapshots.ts';
 
 export interface WatchDeps extends SnapshotDeps {
@@ -23,7 +23,7 @@ export interface WatchDeps extends SnapshotDeps {
   /** Looks whether the agent slept through a rotation, where the CA could not be reached. Does not throw. */
   readonly recovers: (error: unknown) => Promise<boolean>;
   /** What the CA gets back before the first stream is open. */
-  readonly held: () => Held | undefined;
+  readonly handing: Handing;
   /** Called with certificates that replaced others, at gateways. */
   readonly onSuccessions: (list: readonly Succession[]) => void;
   /** Called with the name of the CA's revocation lists, which differs when one of them does. */
@@ -78,7 +78,8 @@ async function watchOn(deps: WatchDeps, signal: AbortSignal, onSnapshot: () => v
   };
   const next = async (): Promise<TrustStream> => {
     const reached = reach(deps);
-    if (open.size === 0) await handBack(reached.client, deps.held(), deps.log).catch(closing(reached.client));
+    if (open.size === 0)
+      await handBack(reached.client, deps.handing, deps.log).catch(closing(reached.client));
     const stream = openStream(deps, reached, onSnapshot);
     // The signal may have come meanwhile.
     if (signal.aborted) stream.close();

@@ -1,23 +1,64 @@
 /** Trust.HandBack: what agents know of the life of the CA before a restore. */
-import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import type { Clock } from '@chancery/shared/ground/clock.ts';
+import {
+  type HandBackRequest,
+  type HandBackResponse,
+  TrustService,
+} from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { Turns } from '@chancery/shared/ground/turns.ts';
 import type { Limits } from '../../door/limits.ts';
+import { HandedList, type Revoked } from '../../recovery/handed-list.ts';
 import type { Recovery } from '../../recovery/recovery.ts';
 import { callerKey, limitKeys, standingOf } from '../caller.ts';
-import { unary } from '../methods.ts';
+import { bidi, type Stream } from '../methods.ts';
 
 export interface HandBackDeps {
-  readonly recovery: Pick<Recovery, 'take' | 'isListening'>;
+  readonly recovery: Pick<Recovery, 'take'>;
   readonly limits: Limits;
   readonly clock: Clock;
 }
 
-/** Anyone may call it: what is handed back proves itself. Throws rate, tlog, revocation, store. */
-export const handBack = ({ recovery, limits, clock }: HandBackDeps) =>
-  unary('HandBack', TrustService.handBack, async ({ revocations, checkpoint }, caller) => {
-    limits.call('HandBack', callerKey(caller, clock.now()));
-    const { svid } = standingOf(caller, clock.now());
-    const handed = { note: revocations?.note ?? '', list: revocations?.list ?? [], checkpoint };
+type HandBackStream = Stream<HandBackRequest, HandBackResponse>;
+
+const FIRST_SECONDS = 10;
+/** For a whole list. */
+const LIST_SECONDS = 15;
+/** Lists that are in memory at once. A peer whose list another one has brought meanwhile is not asked for it. */
+const AT_ONCE = { known: 4, stranger: 1 };
+
+/** Anyone may call it: what is handed back proves itself. Throws rate, out_of_order, tlog, revocation, store. */
+export const handBack = ({ recovery, limits, clock }: HandBackDeps) => {
+  const [known, strangers] = [new Turns(AT_ONCE.known), new Turns(AT_ONCE.stranger)];
+  return bidi('HandBack', TrustService.handBack, async (stream: HandBackStream) => {
+    const { caller } = stream;
+    const [key, { kind, svid }] = [callerKey(caller, clock.now()), standingOf(caller, clock.now())];
+    limits.call('HandBack', key);
+    const first = await stream.read(FIRST_SECONDS);
+    ensure(first !== undefined, 'out_of_order', 'expected what is handed back, found nothing');
+    const { revocations, checkpoint } = first;
+    const handed = { note: revocations?.note ?? '', checkpoint };
     const bringer = { by: svid?.id ?? limitKeys(caller).address, id: svid?.id };
-    return { wantsRevocations: await recovery.take(handed, bringer) };
+    const isWanted = () => recovery.take({ ...handed, list: [] }, bringer);
+    if (await isWanted())
+      await (kind === 'stranger' ? strangers : known).run(async () => {
+        if (!(await isWanted())) return;
+        // Of one ID one list is enough, and it may have many certificates.
+        limits.handBack(svid?.id ?? key);
+        await stream.send({ wantsRevocations: true });
+        await recovery.take({ ...handed, list: await listOf(stream, clock) }, bringer);
+      });
+    await stream.send({ wantsRevocations: false });
   });
+};
+
+async function listOf(stream: HandBackStream, clock: Clock): Promise<readonly Revoked[]> {
+  const until = addSeconds(clock.now(), LIST_SECONDS).getTime();
+  const handed = new HandedList();
+  for (;;) {
+    const left = Math.min(LIST_SECONDS, (until - clock.now().getTime()) / 1000);
+    const part = await stream.read(Math.max(0, left));
+    if (part === undefined) return handed.list;
+    handed.add(part.revocations?.list ?? []);
+  }
+}

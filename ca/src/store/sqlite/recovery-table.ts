@@ -44,6 +44,7 @@ export class RecoveryTable {
     return {
       ...{ life: life ?? 0, start: start ?? 0, merged: merged ?? 0, entries: entries ?? 0, lost: lost ?? 0 },
       holds: row['holds'] === 1,
+      since: new Date(Number(row['since'])),
       stolenRoot: this.#stolenRoot(),
       heard,
     };
@@ -97,7 +98,7 @@ export class RecoveryTable {
     const from = `${by}, who handed it back`;
     const made = fresh.map((each): MadeRevocation => ({ ...each, by: from, at: new Date(at) }));
     for (const each of made) this.#insert(each, sequence);
-    this.#revokeSerials(handed, { at, sequence, from });
+    this.#takeAlong(handed, at);
     for (const each of tainted)
       this.#takenAway.take(each, { ...writing, reason: 'handed back after a restore', by: from });
     const lifted = gone.filter((row) => isHandedBack(row) && row['kind'] !== 'authority');
@@ -132,16 +133,16 @@ export class RecoveryTable {
     this.#sql.insert.run(number, target.kind, target.value, reason, by, at.getTime(), end, sequence);
   }
 
-  /** Certificates of a node or another certificate that are not on record, so nothing else leads to them. */
-  #revokeSerials({ list, until }: Newer, about: { at: number; sequence: bigint; from: string }): void {
-    const { at, sequence, from } = about;
-    for (const { serials, reason } of list)
+  /**
+   * Certificates of a node or another certificate that are not on record, so nothing else leads to them. They are good
+   * again when their revocation is lifted.
+   */
+  #takeAlong({ list, until }: Newer, at: number): void {
+    this.#sql.forget.run(at);
+    for (const { number, serials } of list)
       for (const serial of serials)
-        if (
-          this.#sql.serial.get(fromHex(serial)) === undefined &&
-          this.#sql.revoked.get(serial) === undefined
-        )
-          this.#sql.add.run('serial', serial, reason, from, at, until.getTime(), sequence);
+        if (this.#sql.serial.get(fromHex(serial)) === undefined)
+          this.#sql.along.run(number, serial, until.getTime());
   }
 
   #countEntries(held: Held, { entries, by }: HandedBack, { tell }: Writing): void {
@@ -174,7 +175,8 @@ function targetOf(row: Row) {
 function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   return {
-    current: sql(`SELECT r.*, l.sequence AS start FROM recovery r JOIN lives l ON l.n = r.life
+    current:
+      sql(`SELECT r.*, l.sequence AS start, l.began_at AS since FROM recovery r JOIN lives l ON l.n = r.life
       ORDER BY r.life DESC LIMIT 1`),
     heard: sql('SELECT name FROM handed_back WHERE life = ? ORDER BY name'),
     hear: sql('INSERT OR IGNORE INTO handed_back VALUES (?, ?)'),
@@ -186,10 +188,9 @@ function statements(db: DatabaseSync) {
     inForce: sql('SELECT * FROM revocations WHERE lifted_at IS NULL AND (until IS NULL OR until > ?)'),
     known: sql('SELECT 1 FROM revocations WHERE n = ?'),
     insert: sql('INSERT INTO revocations VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL, ?)'),
-    add: sql(`INSERT INTO revocations VALUES ((SELECT max(n) + 1 FROM
-      (SELECT n FROM revocations UNION ALL SELECT sequence FROM lives)), ?, ?, ?, ?, ?, ?, NULL, NULL, ?)`),
+    along: sql('INSERT OR IGNORE INTO handed_serials VALUES (?, ?, ?)'),
+    forget: sql('DELETE FROM handed_serials WHERE until <= ?'),
     lift: sql('UPDATE revocations SET lifted_by = ?, lifted_at = ?, sequence = ? WHERE n = ?'),
     serial: sql('SELECT 1 FROM certificates WHERE serial = ?'),
-    revoked: sql("SELECT 1 FROM revocations WHERE kind = 'serial' AND value = ? AND lifted_at IS NULL"),
   };
 }

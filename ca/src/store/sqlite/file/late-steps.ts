@@ -25,5 +25,15 @@ const SPOOLS_BY_NODE = `
   ALTER TABLE spools ADD COLUMN last BLOB;
   `;
 
+/** Certificates that a revocation takes along, as it was handed back to a restored CA, and that are not on record. */
+const HANDED_SERIALS = `
+  CREATE TABLE handed_serials (
+    revocation INTEGER NOT NULL,
+    serial TEXT NOT NULL,
+    until INTEGER NOT NULL,
+    PRIMARY KEY (revocation, serial)
+  ) STRICT, WITHOUT ROWID;
+  `;
+
 /** As in MIGRATIONS, after all that are written out there. */
-export const LATE_STEPS: readonly string[] = [JWT_KEYS, CROSS_CHAINS, SPOOLS_BY_NODE];
+export const LATE_STEPS: readonly string[] = [JWT_KEYS, CROSS_CHAINS, SPOOLS_BY_NODE, HANDED_SERIALS];

@@ -63,7 +63,8 @@ export class RevocationTable {
 
   /** The revocations in force at `now`, each with the serials that it covers. Blocks. */
   inForce(now: Date): StoredRevocations {
-    const list = withSerials(this.#sql.inForce.all(now.getTime()).map(revocationOf), this.#all(now));
+    const known = withSerials(this.#sql.inForce.all(now.getTime()).map(revocationOf), this.#all(now));
+    const list = withMore(known, this.#sql.handed.all(now.getTime()));
     return { list, sequence: BigInt(Number(this.#sql.last.get()?.['sequence'] ?? 0)) };
   }
 
@@ -89,6 +90,15 @@ function withSerials(
   return list.map((each) => ({ ...each, serials: found.get(nameOf(each.target)) ?? [] }));
 }
 
+/** Adds the serials that were handed back with a revocation: they are on no record. */
+function withMore(list: readonly MadeRevocation[], handed: readonly Row[]): readonly MadeRevocation[] {
+  const more = Map.groupBy(handed, (row) => Number(row['revocation']));
+  return list.map((each) => {
+    const added = more.get(each.number)?.map((row) => String(row['serial'])) ?? [];
+    return added.length === 0 ? each : { ...each, serials: [...new Set([...each.serials, ...added])] };
+  });
+}
+
 /** What takes a certificate along besides its own serial and SPIFFE ID. */
 function widerTargets({ origin, node }: UnexpiredCertificate): readonly Target[] {
   const nodes = nodesOf(node).map((each): Target => ({ kind: 'node', value: nodeName(each) }));
@@ -108,6 +118,7 @@ function statements(db: DatabaseSync) {
     one: sql(`SELECT * FROM revocations WHERE n = ? AND ${inForce}`),
     lift: sql('UPDATE revocations SET lifted_by = ?, lifted_at = ?, sequence = ? WHERE n = ?'),
     inForce: sql(`SELECT * FROM revocations WHERE ${inForce} ORDER BY n`),
+    handed: sql('SELECT revocation, serial FROM handed_serials WHERE until > ?'),
     inForceCount: sql(`SELECT count(*) AS n FROM revocations WHERE ${inForce}`),
     // A restored CA may have lost all of them, and agents know a later state.
     last: sql(`SELECT max(sequence) AS sequence FROM

@@ -209,18 +209,22 @@ export interface GetVouchersResponse {
 
 export interface HandBackRequest {
   /**
-   * The newest signed revocations that the agent has, all that were in force: sequence and note; list where the answer
-   * before wanted them.
+   * The newest signed revocations that the agent has, all that were in force. In the first message: sequence and note.
+   * In the others, if the answer wants them: a part of the list, which is in the order of the numbers. Serials that are
+   * too many for one message go on in the next, under the number alone. A message has 16 KiB at most.
    */
   revocations:
     | Revocations
     | undefined;
-  /** The newest checkpoint of the audit log that the agent has; may be empty. */
+  /** In the first message: the newest checkpoint of the audit log that the agent has; may be empty. */
   checkpoint: string;
 }
 
 export interface HandBackResponse {
-  /** The revocations are newer than what the CA knows: hand them back again with their list. */
+  /**
+   * The revocations are newer than what the CA knows: their list is to follow. Not set where it does not want them,
+   * and when it has taken the list.
+   */
   wantsRevocations: boolean;
 }
 
@@ -1643,12 +1647,13 @@ export const TrustService = {
   },
   /**
    * Caller: anyone; what is handed back proves itself. An agent calls it before its first Watch on a connection: where
-   * the CA was restored from a backup, it learns what it has said since.
+   * the CA was restored from a backup, it learns what it has said since. One answer to the first message, and one at the
+   * end of the list.
    */
   handBack: {
     path: "/chancery.v1.Trust/HandBack" as const,
-    requestStream: false as const,
-    responseStream: false as const,
+    requestStream: true as const,
+    responseStream: true as const,
     requestSerialize: (value: HandBackRequest): Buffer => Buffer.from(HandBackRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): HandBackRequest => HandBackRequest.decode(value),
     responseSerialize: (value: HandBackResponse): Buffer => Buffer.from(HandBackResponse.encode(value).finish()),
@@ -1670,9 +1675,10 @@ export interface TrustServer extends UntypedServiceImplementation {
   getCrls: handleServerStreamingCall<GetCrlsRequest, CrlPart>;
   /**
    * Caller: anyone; what is handed back proves itself. An agent calls it before its first Watch on a connection: where
-   * the CA was restored from a backup, it learns what it has said since.
+   * the CA was restored from a backup, it learns what it has said since. One answer to the first message, and one at the
+   * end of the list.
    */
-  handBack: handleUnaryCall<HandBackRequest, HandBackResponse>;
+  handBack: handleBidiStreamingCall<HandBackRequest, HandBackResponse>;
 }
 
 export interface TrustClient extends Client {
@@ -1720,23 +1726,12 @@ export interface TrustClient extends Client {
   getCrls(request: GetCrlsRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<CrlPart>;
   /**
    * Caller: anyone; what is handed back proves itself. An agent calls it before its first Watch on a connection: where
-   * the CA was restored from a backup, it learns what it has said since.
+   * the CA was restored from a backup, it learns what it has said since. One answer to the first message, and one at the
+   * end of the list.
    */
-  handBack(
-    request: HandBackRequest,
-    callback: (error: ServiceError | null, response: HandBackResponse) => void,
-  ): ClientUnaryCall;
-  handBack(
-    request: HandBackRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: HandBackResponse) => void,
-  ): ClientUnaryCall;
-  handBack(
-    request: HandBackRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: HandBackResponse) => void,
-  ): ClientUnaryCall;
+  handBack(): ClientDuplexStream<HandBackRequest, HandBackResponse>;
+  handBack(options: Partial<CallOptions>): ClientDuplexStream<HandBackRequest, HandBackResponse>;
+  handBack(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<HandBackRequest, HandBackResponse>;
 }
 
 export const TrustClient = makeGenericClientConstructor(TrustService, "chancery.v1.Trust") as unknown as {

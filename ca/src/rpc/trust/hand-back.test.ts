@@ -1,0 +1,101 @@
+/** I226: what a peer hands back in parts, and what one costs that lies. */
+import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import * as grpc from '@grpc/grpc-js';
+import { beforeEach, expect, test, vi } from 'vitest';
+import { expectRefused, FakeCall, makeRpc, peerOf, type Rpc, stranger } from '../../../../test/kit/ca/rpc.ts';
+import type { Handed } from '../../recovery/recovery.ts';
+import { handBack } from './hand-back.ts';
+
+const revoked = (number: number) => ({
+  ...{ number: BigInt(number), kind: 'id', value: `spiffe://prod.example/gone${number}` },
+  ...{ serials: [], reason: 'keyCompromise', until: 0n },
+});
+const parts = (list: readonly ReturnType<typeof revoked>[], note = '') => ({
+  revocations: { sequence: 0n, note, list: [...list], since: 0n, gone: [] },
+  checkpoint: '',
+});
+
+let rpc: Rpc;
+let handled: ReturnType<ReturnType<typeof handBack>>;
+let wanted: number;
+let taken: Handed[];
+beforeEach(async () => {
+  rpc = await makeRpc();
+  handled = handBack(rpc)(rpc);
+  [wanted, taken] = [1, []];
+  rpc.recovery.take = (async (handed: Handed) => {
+    if (handed.list.length > 0) {
+      taken.push(handed);
+      wanted -= 1;
+      return false;
+    }
+    return wanted > 0;
+  }) as never;
+});
+
+function hand(caller: Parameters<typeof peerOf>[1] = stranger) {
+  const call = new FakeCall(TrustService.handBack, peerOf(rpc, caller));
+  call.run(handled);
+  return call;
+}
+const answers = ({ written }: ReturnType<typeof hand>) =>
+  written.map(({ wantsRevocations }) => wantsRevocations);
+
+/** The log of the CA says it, and not the audit log. */
+async function expectRate(call: ReturnType<typeof hand>): Promise<void> {
+  expect(await call.failed).toMatchObject({ code: grpc.status.RESOURCE_EXHAUSTED });
+  expect(rpc.observed.at(-1)).toBe('HandBack 0 rate');
+}
+
+test('the list comes in parts after it was asked for, and is taken whole', async () => {
+  const call = hand();
+  call.say(parts([], 'note'));
+  await vi.waitFor(() => expect(answers(call)).toEqual([true]));
+  call.say(parts([revoked(1), revoked(2)]));
+  call.say(parts([revoked(3)]));
+  call.emit('end');
+  await vi.waitFor(() => expect(answers(call)).toEqual([true, false]));
+  expect(taken).toEqual([{ note: 'note', checkpoint: '', list: [1, 2, 3].map(revoked) }]);
+});
+
+test('what is not wanted is not asked for, also where another peer brings it meanwhile', async () => {
+  const [first, second] = [hand(), hand()];
+  for (const each of [first, second]) each.say(parts([], 'note'));
+  await vi.waitFor(() => expect(answers(first)).toEqual([true]));
+  expect(answers(second)).toEqual([]);
+  first.say(parts([revoked(1)]));
+  first.emit('end');
+  await vi.waitFor(() => expect(answers(second)).toEqual([false]));
+  expect(taken).toHaveLength(1);
+});
+
+test('I226 a part that no CA has sent ends it at once', async () => {
+  const call = hand();
+  call.say(parts([], 'note'));
+  await vi.waitFor(() => expect(answers(call)).toEqual([true]));
+  call.say(parts([{ ...revoked(1), kind: '', value: '' }]));
+  await expectRefused(rpc, await call.failed, 'revocation', /nothing is revoked by nothing/);
+  expect(taken).toEqual([]);
+});
+
+test('I226 a list that does not come is not waited for, and one peer is asked for few of them', async () => {
+  wanted = 99;
+  for (let n = 0; n < 4; n += 1) {
+    const call = hand();
+    call.say(parts([], 'note'));
+    await vi.waitFor(() => expect(answers(call)).toEqual([true]));
+    call.emit('end');
+    await vi.waitFor(() => expect(answers(call)).toEqual([true, false]));
+  }
+  const call = hand();
+  call.say(parts([], 'note'));
+  await expectRate(call);
+});
+
+test('I226 the rate is looked at before a message is read', async () => {
+  rpc = await makeRpc([], undefined, undefined, 1);
+  handled = handBack(rpc)(rpc);
+  const [first, second] = [hand(), hand()];
+  first.say(parts([], 'x'));
+  await expectRate(second);
+});
