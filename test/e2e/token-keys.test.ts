@@ -7,6 +7,7 @@ import { readPem } from '@chancery/shared/der/pem.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { MODULE, makeSoftHsm, type SoftHsm, whyNoToken } from '../kit/keys/softhsm.ts';
+import { type Load, startLoad } from '../kit/observe/load.ts';
 import {
   type CaFolder,
   makeAgent,
@@ -17,6 +18,7 @@ import {
 } from '../kit/processes.ts';
 
 const TRUST_DOMAIN = 'token.example';
+const LOAD = `spiffe://${TRUST_DOMAIN}/load`;
 const missing = whyNoToken();
 if (missing !== undefined) console.log(`keys in a token are not tested: ${missing}`);
 
@@ -26,6 +28,7 @@ describe.skipIf(missing !== undefined)('keys in a token', () => {
   let ca: CaFolder;
   let serving: Running;
   let agent: Running;
+  let load: Load;
   beforeAll(async () => {
     dir = makeFolder();
     hsm = makeSoftHsm(join(dir, 'hsm'), 'chancery');
@@ -33,12 +36,15 @@ describe.skipIf(missing !== undefined)('keys in a token', () => {
     const id = `spiffe://${TRUST_DOMAIN}/job`;
     ({ ca, serving } = await serveUnixCa(join(dir, 'ca'), TRUST_DOMAIN, [
       { kind: 'Identity', name: 'job', platform: 'unix', id, x509: { ttl: '40s' } },
+      { kind: 'Identity', name: 'load', platform: 'unix', id: LOAD, x509: { ttl: '20s' } },
     ]));
     const outputs = [{ dir: join(dir, 'out') }];
     fs.mkdirSync(join(dir, 'out'));
     agent = await makeAgent(ca, 'agent', { evidence: { unix: {} }, id, outputs }).run('run');
+    load = await startLoad(ca, LOAD, 2);
   });
   afterAll(async () => {
+    await load.stop();
     await agent.stop();
     await serving.stop();
     removeFolder(dir);
@@ -53,7 +59,23 @@ describe.skipIf(missing !== undefined)('keys in a token', () => {
   const openssl = (...args: readonly string[]) => execFileSync('openssl', args, { encoding: 'utf8' });
   const serialOfOutput = () => openssl('x509', '-in', join(dir, 'out', 'svid.pem'), '-noout', '-serial');
 
-  test('root and issuing key move from files to the token in one rotation, and the JWT key in its own', async () => {
+  const keysInToken = () =>
+    hsm.tool('--list-objects', '--type', 'privkey').split('Private Key Object').slice(1);
+  const statusOf = async (): Promise<{ stage: string; waits: string[]; roots: { serial: string }[] }> =>
+    JSON.parse((await ca.cli('rotate', 'status', '--json')).stdout);
+  const verified = () =>
+    expect
+      .poll(() => {
+        const svid = join(dir, 'out', 'svid.pem');
+        return openssl('verify', '-CAfile', join(dir, 'out', 'bundle.pem'), '-untrusted', svid, svid);
+      })
+      .toContain('OK');
+  const more = async () => {
+    const before = load.serials.size;
+    await expect.poll(() => load.serials.size).toBeGreaterThan(before + 5);
+  };
+
+  test('a config that names the token leaves keys that exist where they are', async () => {
     expect(keyFiles()).toHaveLength(3);
     await serving.stop();
     const config = parse(fs.readFileSync(ca.config, 'utf8')) as object;
@@ -66,10 +88,45 @@ describe.skipIf(missing !== undefined)('keys in a token', () => {
     fs.writeFileSync(ca.config, stringify({ ...config, keys }));
     expect(await ca.cli('check')).toMatchObject({ status: 0 });
     serving = await ca.serve();
-    // What exists stays where it is.
-    expect([keyFiles().length, hsm.tool('--list-objects', '--type', 'privkey')]).toEqual([3, '']);
+    expect([keyFiles().length, keysInToken()]).toEqual([3, []]);
+    await more();
+  });
+
+  test('a move into the token that is taken back, while published and while retiring, under load', async () => {
+    const [before] = (await statusOf()).roots;
+    expect(await ca.cli('rotate')).toMatchObject({ status: 0 });
+    expect(keysInToken()).toHaveLength(1);
+    expect(await ca.cli('rotate', 'rollback')).toMatchObject({ status: 0 });
+    await expect.poll(keysInToken).toEqual([]);
+
+    expect(await ca.cli('rotate')).toMatchObject({ status: 0 });
+    // What starts from a file needs both roots from now on.
+    await ca.saveBundle();
+    await expect.poll(async () => (await ca.cli('rotate', 'next')).status).toBe(0);
+    expect(keysInToken()).toHaveLength(2);
+    const served = serialOfOutput();
+    await expect.poll(serialOfOutput).not.toBe(served);
+    await verified();
+    expect(await ca.cli('rotate', 'rollback')).toMatchObject({ status: 0 });
+    expect(await statusOf()).toMatchObject({
+      stage: 'retiring',
+      roots: [{ serial: before?.serial }, {}, {}],
+    });
+    await expect.poll(async () => (await statusOf()).waits).toEqual([]);
+    expect(await ca.cli('rotate', 'next', '--yes')).toMatchObject({ status: 0 });
+    expect((await statusOf()).roots[0]).toMatchObject({ serial: before?.serial, state: 'active' });
+    await expect.poll(keysInToken).toEqual([]);
+    expect(keyFiles()).toHaveLength(3);
+    await verified();
+    await more();
+    expect(agent.log()).not.toContain('could not be renewed');
+  }, 300_000);
+
+  test('root and issuing key move from files to the token in one rotation, and the JWT key in its own', async () => {
+    expect(await ca.cli('rotate')).toMatchObject({ status: 0 });
+    await ca.saveBundle();
     expect(await ca.cli('rotate', '--auto')).toMatchObject({ status: 0 });
-    const found = hsm.tool('--list-objects', '--type', 'privkey').split('Private Key Object').slice(1);
+    const found = keysInToken();
     expect(found).toHaveLength(2);
     for (const each of found) expect(each).toContain('sensitive, always sensitive, never extractable, local');
     await expect.poll(keyFiles).toHaveLength(1);
@@ -84,18 +141,8 @@ describe.skipIf(missing !== undefined)('keys in a token', () => {
     );
     fs.writeFileSync(join(dir, 'root.pem'), made?.toString() ?? '');
     expect(openssl('x509', '-in', join(dir, 'root.pem'), '-noout', '-text')).toContain('ecdsa-with-SHA384');
-    await expect
-      .poll(() =>
-        openssl(
-          'verify',
-          '-CAfile',
-          join(dir, 'out', 'bundle.pem'),
-          '-untrusted',
-          join(dir, 'out', 'svid.pem'),
-          join(dir, 'out', 'svid.pem'),
-        ),
-      )
-      .toContain('OK');
+    await verified();
+    await more();
     expect(agent.log()).not.toContain('could not be renewed');
     expect(await ca.cli('check')).toMatchObject({ status: 0 });
     const [old = ''] = keyFiles().map((name) => name.replace('.key', ''));
@@ -104,8 +151,10 @@ describe.skipIf(missing !== undefined)('keys in a token', () => {
     expect(await ca.cli('rotate', 'jwt', 'next', ...waiver)).toMatchObject({ status: 0 });
     expect(await ca.cli('taint', old, '--reason', 'a drill', '--yes')).toMatchObject({ status: 0 });
     await expect.poll(keyFiles).toEqual([]);
-    expect(hsm.tool('--list-objects', '--type', 'privkey').split('Private Key Object')).toHaveLength(4);
-  });
+    expect(keysInToken()).toHaveLength(3);
+    // What follows stops the CA and pulls the token.
+    await load.stop();
+  }, 400_000);
 
   test('a backup says which keys are not in it', async () => {
     const made = await ca.cli('backup', join(dir, 'backup'), '--json');
