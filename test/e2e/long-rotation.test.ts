@@ -99,25 +99,23 @@ describe.skipIf(missing !== undefined)('a rotation that lasts', () => {
     expect([world.calls.failed, world.failedRenewals()]).toEqual([[], []]);
   }, 300_000);
 
-  test.each(['published', 'retiring'])(
-    'a CA that is down for a week while a root is %s',
-    async (stage) => {
+  test('a CA that is down for a week while a root is published, and for another one while it retires', async () => {
+    await world.rotate();
+    for (const stage of ['published', 'retiring']) {
       world.calls.failed.length = 0;
-      await world.rotate();
-      if (stage === 'retiring')
-        await vi.waitFor(async () => expect((await world.rotate('next')).status).toBe(0), PATIENCE);
       expect((await world.status()).stage).toBe(stage);
       await downForAWeek();
       world.serving = await world.ca.serve();
       expect((await world.status()).stage).toBe(stage);
       await expectBack();
       world.calls.failed.length = 0;
-      await finished();
-      await expectBack();
-      expect(world.calls.failed).toEqual([]);
-    },
-    300_000,
-  );
+      if (stage === 'published')
+        await vi.waitFor(async () => expect((await world.rotate('next')).status).toBe(0), PATIENCE);
+    }
+    await finished();
+    await expectBack();
+    expect(world.calls.failed).toEqual([]);
+  }, 300_000);
 
   test('a whole rotation in the moment in which the CA is back, and every certificate has ended', async () => {
     const [before] = (await world.status()).roots;
@@ -152,7 +150,7 @@ describe.skipIf(missing !== undefined)('a rotation that lasts', () => {
       )
       .all();
     db.close();
-    expect(roots).toHaveLength(6);
+    expect(roots).toHaveLength(5);
     expect(early).toEqual([]);
   });
 });
