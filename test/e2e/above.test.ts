@@ -1,18 +1,13 @@
 /** A CA above: a corporate CA of openssl certifies our root, and programs that trust only that CA are the judges. */
-import { spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import tls from 'node:tls';
-import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import * as grpc from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { makeOpensslCa, type OpensslCa } from '../kit/ca/openssl-ca.ts';
 import { buildGo, runProgram as runFile } from '../kit/go.ts';
 import { askOver, makeNginx, type Nginx, nginxVersion } from '../kit/nginx.ts';
 import {
-  AGENT_MAIN,
   type CaFolder,
   freePort,
   makeAgent,
@@ -25,12 +20,6 @@ import {
 const TRUST_DOMAIN = 'above.example';
 const ID = `spiffe://${TRUST_DOMAIN}/w`;
 const GATEWAY = `spiffe://${TRUST_DOMAIN}/gateway`;
-const INITIALIZE = {
-  jsonrpc: '2.0',
-  id: 1,
-  method: 'initialize',
-  params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
-};
 const WAIT = { timeout: 60_000, interval: 50 };
 const NGINX = nginxVersion();
 
@@ -44,18 +33,15 @@ let running: Running[] = [];
 let corporate: OpensslCa;
 let nginx: Nginx | undefined;
 let gatewayPort: number;
-let posingPort: number;
 beforeAll(async () => {
   corporate = makeOpensslCa(at('corporate'), TRUST_DOMAIN);
   gatewayPort = await freePort();
-  posingPort = await freePort();
   const address = `127.0.0.1:${gatewayPort}`;
   ({ ca, serving } = await serveUnixCa(dir, TRUST_DOMAIN, [
     { kind: 'Identity', name: 'w', platform: 'unix', id: ID },
     { kind: 'Identity', name: 'gateway', platform: 'unix', id: GATEWAY },
     { kind: 'McpServer', name: 's', identity: GATEWAY, address },
-    { kind: 'McpServer', name: 'posing', identity: GATEWAY, address: `127.0.0.1:${posingPort}` },
-    { kind: 'Access', name: 'a', who: [ID], servers: ['s', 'posing'], tools: { allow: ['*'] } },
+    { kind: 'Access', name: 'a', who: [ID], servers: ['s'], tools: { allow: ['*'] } },
   ]));
   const outputs = [{ dir: 'full', chain: 'full' }, { dir: 'short' }];
   const agent = makeAgent(ca, 'agent', { evidence: { unix: {} }, id: ID, outputs });
@@ -152,7 +138,7 @@ describe('a CA above', () => {
     expect(await askOver(port, full, corporate.root)).toBe('HTTP/1.1 200 OK');
   });
 
-  test('I235 what it certifies for names of ours is refused by the CA, the gateway and connect', async () => {
+  test('I235 what it certifies for names of ours is refused by the gateway', async () => {
     const forged = corporate.mint(ID, 'forged');
     const files = { cert: fs.readFileSync(forged.chain), key: fs.readFileSync(forged.key) };
     const own = {
@@ -162,17 +148,10 @@ describe('a CA above', () => {
     const cross = fs.readFileSync(at('first.pem'));
     const root = fs.readFileSync(corporate.root);
     expect(await answerOf(gatewayPort, own)).toMatch(/^HTTP\/1\.1 /);
-    expect(await watchWith(own)).toBe(grpc.status.OK);
     for (const more of [[], [cross], [root], [cross, root]]) {
       const shown = { ...files, cert: Buffer.concat([files.cert, ...more]) };
       expect(await answerOf(gatewayPort, shown)).toBe('');
-      expect(await watchWith(shown)).toBe(grpc.status.UNAUTHENTICATED);
     }
-    const posing = corporate.mint(GATEWAY, 'posing');
-    const served = { cert: fs.readFileSync(posing.chain), key: fs.readFileSync(posing.key) };
-    const [said, heard] = await callPosing({ ...served, cert: Buffer.concat([served.cert, cross, root]) });
-    expect(said).toMatch(/"error"/);
-    expect(heard).toBe('');
   });
 
   test('each root of a rotation needs its own', async () => {
@@ -191,50 +170,6 @@ describe('a CA above', () => {
     expect((await must('authorities')).match(/is certified from above/g)).toHaveLength(2);
   });
 });
-
-/** What `connect` says of a gateway that shows these files, and what that hears of the call. */
-async function callPosing(files: { cert: Buffer; key: Buffer }): Promise<readonly [string, string]> {
-  let heard = '';
-  const server = tls.createServer({ ...files, requestCert: true, rejectUnauthorized: false }, (socket) => {
-    socket.on('data', (bytes) => {
-      heard += bytes.toString('latin1');
-    });
-    socket.on('error', () => {});
-  });
-  server.on('tlsClientError', () => {});
-  await new Promise<void>((resolve) => server.listen(posingPort, '127.0.0.1', resolve));
-  const child = spawn(process.execPath, [
-    AGENT_MAIN,
-    'connect',
-    'posing',
-    '--config',
-    at('agent/agent.yaml'),
-  ]);
-  const line = once(createInterface({ input: child.stdout }), 'line');
-  child.stdin.write(`${JSON.stringify(INITIALIZE)}\n`);
-  const said = String((await line)[0]);
-  const ended = once(child, 'close');
-  child.stdin.end();
-  await ended;
-  await new Promise((resolve) => server.close(resolve));
-  return [said, heard];
-}
-
-/** What the CA answers to the trust stream of a client with these files. */
-function watchWith({ cert, key }: { cert: Buffer; key: Buffer }): Promise<grpc.status> {
-  const options = { checkServerIdentity: () => undefined };
-  const credentials = grpc.credentials.createSsl(fs.readFileSync(ca.bundle), key, cert, options);
-  const client = new TrustClient(`127.0.0.1:${ca.port}`, credentials);
-  return new Promise<grpc.status>((resolve) => {
-    const stream = client.watch();
-    stream.on('data', () => {
-      resolve(grpc.status.OK);
-      stream.cancel();
-    });
-    stream.on('error', (error: grpc.ServiceError) => resolve(error.code));
-    stream.write({ message: { $case: 'hello', value: { instance: Buffer.alloc(16, 7), version: '1' } } });
-  }).finally(() => client.close());
-}
 
 /** What a server of ours answers to a client with these files; empty if it ends the connection without a word. */
 function answerOf(port: number, files: { cert: Buffer; key: Buffer }): Promise<string> {

@@ -8,6 +8,7 @@ import { commonName } from '@chancery/shared/x509/compose/tbs.ts';
 import { verifyRequest } from '@chancery/shared/x509/csr.ts';
 import * as x509 from '@chancery/shared/x509/extensions.ts';
 import { endOfChain } from '@chancery/shared/x509/verify/cross.ts';
+import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   bent,
@@ -19,7 +20,15 @@ import {
   nameConstraint,
 } from '../../../test/kit/ca/above.ts';
 import { makeAuthorities, publishRoot } from '../../../test/kit/ca/authority.ts';
-import { after, extension, type Made, makeAuthority, type Recipe } from '../../../test/kit/certificates.ts';
+import {
+  after,
+  extension,
+  type Made,
+  makeAuthority,
+  makeLeaf,
+  NOW,
+  type Recipe,
+} from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import { certify } from '../authority/certify.ts';
 import { type Cross, openCross } from './cross.ts';
@@ -393,6 +402,20 @@ describe('I233 a root above that does not fit', () => {
 const old = makeAuthority('Old root', undefined, { fields: { notAfter: after(-1) } });
 const tight = makeAuthority('Tight root', undefined, {
   extensions: { constraints: x509.basicConstraints({ pathLength: 1 }) },
+});
+
+test('I235 what the CA above issues for SPIFFE IDs of ours has no path to what the CA and agents trust', async () => {
+  await take(genuine());
+  const forged = makeLeaf('spiffe://prod.example/w', corporate).certificate;
+  const [own, above] = [crossOf(root), [forged.der, corporate.certificate.der]];
+  for (const more of [
+    [],
+    [own.der],
+    [corporateRoot.certificate.der],
+    [own.der, corporateRoot.certificate.der],
+  ])
+    for (const bundle of [made.authorities.bundle.current(), made.authorities.callers.current()])
+      expect(() => verifySvid([...above, ...more], bundle, NOW)).toThrow(refusal('chain', /./));
 });
 
 describe('I234 a chain for a root that will not sign', () => {
