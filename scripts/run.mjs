@@ -127,7 +127,7 @@ function generate() {
   if (existsSync(join(root, 'test/house/print-docs.ts'))) run('test/house/print-docs.ts', []);
 }
 
-/** Tests that move the clock of programs are left out, with a line that says so, where it is missing. */
+/** Without it, tests that move the clock of programs are left out, with a line that says so. */
 function clocks() {
   if (!hasModule('libfaketime.so.1')) system({ '': 'faketime' }, 'wanted');
 }

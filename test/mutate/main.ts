@@ -1,7 +1,8 @@
 /**
  * Takes every check away, one at a time, and asks the tests whether they notice: `npm run mutate -- PATH...`. Works on
  * a copy of the checkout. Prints a line a mutant; exits 1 where one survives, 2 where the tests fail without any.
- * `--minutes M` tries as many as it can in that time, besides two runs without a mutant, in an order that `--seed N` chooses.
+ * `--minutes M` tries as many as it can in that time, besides two runs without a mutant, in an order that `--seed N`
+ * chooses.
  */
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
