@@ -87,6 +87,22 @@ describe('I149 an owner is refused', () => {
     expect(rpc.registry.sets.current().version).toBe(1);
   });
 
+  const CLEAR = [{ tools: ['*'], fields: ['/repo'] }];
+  test.each<[string, object, object]>([
+    ['audit', { audit: 'required' }, {}],
+    ['audit', {}, { audit: 'required' }],
+    ['clear', {}, { clear: CLEAR }],
+    ['clear', { clear: CLEAR }, { clear: [...CLEAR, { tools: ['x'], fields: ['/a'] }] }],
+    ['clear', { clear: CLEAR }, {}],
+  ])('%s of their server changed from %j to %j', async (field, was, wanted) => {
+    await applied(rpc, ...OTHERS, server('payments', was), access('own', ['payments']));
+    await expect(apply([server('payments', wanted)])).rejects.toThrow(
+      refusal('operator_role', new RegExp(`McpServer/payments: ${field}, about records of its calls, is`)),
+    );
+    const said = await apply([server('payments', { ...was, address: 'b:2' })]);
+    expect(said.changes.map(({ key }) => key)).toContain('McpServer/payments');
+  });
+
   test.each<[string, readonly object[], RegExp]>([
     // The rule for both is somebody else's, and needs the server.
     ['their server left out', [], /there is no McpServer named payments/],

@@ -38,7 +38,8 @@ export function withRest(
 
 /**
  * Of the changes that an owner's set makes. That a server exists, and by which SPIFFE ID, is not theirs to say: rules
- * of others rely on it. Throws operator_role.
+ * of others rely on it. Nor is what is recorded of its calls: records watch the owner, too, and have arguments of
+ * others in clear. Throws operator_role.
  */
 export function ensureOwn(
   { changes, before, after }: Pick<Applied, 'changes' | 'before' | 'after'>,
@@ -59,8 +60,17 @@ export function ensureOwn(
     if (!both.some(({ kind }) => kind === 'McpServer')) continue;
     const isSame = from?.kind === 'McpServer' && to?.kind === 'McpServer' && from.identity === to.identity;
     ensure(isSame, 'operator_role', `${says} is added, removed or given another identity by operators alone`);
+    for (const field of OF_RECORDS)
+      ensure(
+        JSON.stringify(from[field]) === JSON.stringify(to[field]),
+        'operator_role',
+        `${says}: ${field}, about records of its calls, is changed by operators alone`,
+      );
   }
 }
+
+/** Of a McpServer: what is recorded of calls, and whether a call needs a record. */
+const OF_RECORDS = ['audit', 'clear'] as const;
 
 /**
  * The keys of changes that may give somebody more than before: all but the removal of a resource that denies nothing. A

@@ -6,10 +6,16 @@
 import type { CallRecord } from './call-record.ts';
 import type { AuditEvent } from './event.ts';
 
-const BEGIN = '-----BEGIN [A-Z ]*PRIVATE KEY-----';
+const KEY = '[A-Z ]*PRIVATE KEY(?: BLOCK)?-----';
 
 /** Behind a letter it is a part of a longer word, unless that letter ends an escape: `%2F`, or `\n` in quoted JSON. */
 const BEGINS = String.raw`(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{2}|\\[nrtbf]|\\u[0-9A-Fa-f]{4}))`;
+
+/** What RFC 3986 section 3.2 lets stand before a host, and some spell wrongly; not the end of a text in quotes. */
+const AUTHORITY = String.raw`[^\s/?#"\\<>]`;
+
+/** In base64 wherever it stands among three bytes: the colon between a name and its password (RFC 7617). */
+const COLON = String.raw`(?:[\w+/]{4})*(?:O[g-v]|[\w+/][DTjz][o-r]|[\w+/]{2}[AEIMQUYcgkosw048]6)`;
 
 /**
  * By name. Each is looked for at every place of a string, and takes time in proportion to its length. A JSON Web Token
@@ -17,17 +23,29 @@ const BEGINS = String.raw`(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{2}|\\[nrtbf]|\\u[
  * (RFC 7515, section 7.1) or five (RFC 7516, section 7.1), and the second may be empty.
  */
 const SHAPES: Readonly<Record<string, string>> = {
-  'private key': String.raw`${BEGIN}[^]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`,
+  'URL password': String.raw`(?<=://)[^\s/?#"\\<>@:]*:${AUTHORITY}+(?=@)`,
+  'private key': `-----BEGIN ${KEY}[^]*?(?:-----END ${KEY}|$)`,
+  'age key': 'AGE-SECRET-KEY-(?:PQ-)?1[A-Z0-9]{10,}',
   'JSON Web Token': String.raw`(?<![\w-])(?=[\w-]+\.[\w-]*\.)[\w-]*?eyJ[\w-]{8,}\.[\w-]*\.[\w-]*(?:\.[\w-]*){0,2}`,
   'bearer token': String.raw`(?i:bearer|basic)(?:\s|%20)+[\w.~+/=-]{20,}`,
+  'basic credentials': String.raw`(?i:basic)(?:\s|%20)+(?=[\w+/=]{8})(?=${COLON})[\w+/=]+`,
   'AWS access key': '(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])',
-  'AWS secret key': String.raw`(?:aws_secret_access_key|AWS_SECRET_ACCESS_KEY)\W{1,8}[\w+/=]{40}`,
+  'AWS secret key': String.raw`(?i:(?:aws_)?secret[_ ]?access[_ ]?key)\W{1,8}[\w+/=]{16,}`,
+  'session token': String.raw`(?i:(?:aws_)?session[_ ]?token)\W{1,8}[\w+/=%-]{16,}`,
+  'Azure key': '(?i:AccountKey|SharedAccessKey)=[A-Za-z0-9+/=]{20,}',
   'GitHub token': String.raw`(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{22,})`,
   'GitLab token': String.raw`gl(?:pat|ptt|rt|ft|soat)-[\w-]{20,}`,
   'Slack token': String.raw`xox[abeprs]-[\w-]{10,}`,
+  'Slack webhook': String.raw`hooks\.slack\.com/(?:services|workflows|triggers)/[\w/-]{20,}`,
   'Google API key': String.raw`AIza[\w-]{35}`,
-  'API key': String.raw`${BEGINS}sk-[\w-]{32,}`,
+  'Google access token': String.raw`ya29\.[\w.-]{20,}`,
+  'API key': String.raw`${BEGINS}(?:sk-[\w-]{32,}|[sr]k_(?:live|test)_[A-Za-z0-9]{16,})`,
+  'Hugging Face token': `${BEGINS}hf_[A-Za-z0-9]{30,}`,
+  'Vault token': String.raw`${BEGINS}hv[sbr]\.[\w-]{20,}`,
+  'SendGrid key': String.raw`${BEGINS}SG\.[\w-]{16,}\.[\w-]{16,}`,
   'npm token': 'npm_[A-Za-z0-9]{36}',
+  'PyPI token': String.raw`pypi-AgE[\w-]{16,}`,
+  'Docker token': String.raw`dckr_(?:pat|oat)_[\w-]{20,}`,
 };
 
 const NAMES = Object.keys(SHAPES);
@@ -39,8 +57,14 @@ const ANY = new RegExp(
 );
 
 /** Most texts have none of these: a cheap look first. JSON writes all of them as they are. */
-const HINT =
-  /eyJ|-----BEGIN|bearer|basic|AKIA|ASIA|aws_secret|gh[pousr]_|github_pat_|gl[a-z]+-|xox|AIza|sk-|npm_/i;
+const HINT = new RegExp(
+  [
+    'eyJ|-----BEGIN|AGE-SECRET|bearer|basic|AKIA|ASIA|secret[_ ]?access|session[_ ]?token|AccountKey=|AccessKey=',
+    String.raw`gh[pousr]_|github_pat_|gl[a-z]+-|xox|hooks\.slack|AIza|ya29|sk-|[sr]k_(?:live|test)_`,
+    String.raw`hf_|hv[sbr]\.|SG\.|npm_|pypi-|dckr_|://${AUTHORITY}*@`,
+  ].join('|'),
+  'i',
+);
 
 /**
  * What the CA itself has made, found or verified. Some of it is read again, such as by a restore with the log: another

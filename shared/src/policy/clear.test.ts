@@ -53,8 +53,16 @@ test.each([
   '/',
   '/with space',
   '/page_token',
-  '/tokens',
+  '/nextPageToken',
+  '/max_tokens',
+  '/maxOutputTokens',
+  '/token_count',
   '/keyboard',
+  '/key',
+  '/issue/key',
+  '/pinned',
+  '/spin',
+  '/session',
   '/pass',
 ])('%s is a field', (pointer) => {
   expect(ClearField.safeParse(pointer).success).toBe(true);
@@ -76,6 +84,12 @@ test.each<[string, RegExp]>([
   ['/token', /secret by its name/],
   ['/headers/Authorization', /secret by its name/],
   ['/secrets/0', /secret by its name/],
+  ...[
+    ...['/api_token', '/github_token', '/userToken', '/headers/X-API-Token', '/APIToken', '/githubtoken'],
+    ...['/tokens/0', '/token/value', '/auth token', '/pwd', '/db_pwd', '/jwt', '/bearer', '/session_id'],
+    ...['/mcp-session-id', '/sessionKey', '/otp', '/totp_code', '/pin', '/pin_code', '/dsn', '/sentryDsn'],
+    ...['/connection_string', '/connectionStr', '/AccountKey', '/SharedAccessKey'],
+  ].map((field): [string, RegExp] => [field, /secret by its name/]),
 ])('M105 %j is no field that an operator may have in clear', (pointer, says) => {
   expect(ClearField.safeParse(pointer).error?.issues[0]?.message).toMatch(says);
 });

@@ -12,11 +12,13 @@ export const MAX_CLEAR_FIELDS = 16;
 /** No field that an operator means to read is longer or deeper; a record has the pointers, too. */
 const MAX_POINTER = 128;
 
-/** Fields whose values are secrets whatever their shape. A cursor such as `page_token` is none. */
+/** Fields whose values are secrets whatever their shape. A cursor such as `page_token` is none, nor is `max_tokens`. */
 const SECRET_NAMES = new RegExp(
   [
-    'pass_?(?:word|wd|phrase|code)|secret|credential|authorization|cookie|^token$',
-    '(?:private|api|access|signing)_?key|(?:access|refresh|id|auth|bearer|session)_?token',
+    'pass_?(?:word|wd|phrase|code)|secret|credential|authorization|cookie|connection_?str',
+    '(?:private|api|access|signing|account)_?key|session_?(?:id|key)$',
+    '(?:^|_)(?:pwd|jwt|bearer|t?otp|pin|dsn)s?(?:_code)?$',
+    '(?<!(?:page|next|previous|cursor|continuation|sync|max|min|total|input|output|prompt|completion)_?)tokens?$',
   ].join('|'),
 );
 
@@ -33,11 +35,11 @@ export const ClearField = z
     'the field is one of a secret by its name, and records never have those in clear',
   );
 
-/** `clientSecret` and `client-secret` are one name. */
+/** `clientSecret` and `client-secret` are one name, and `APIToken` has two words. */
 const wordsOf = (name: string): string =>
   name
-    .replaceAll(/(?<=[a-z0-9])(?=[A-Z])/g, '_')
-    .replaceAll('-', '_')
+    .replaceAll(/(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g, '_')
+    .replaceAll(/[-. ]/g, '_')
     .toLowerCase();
 
 /** One rule: these fields of all tools that a pattern covers. */
