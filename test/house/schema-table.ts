@@ -93,7 +93,8 @@ function fallbackOf({ required }: Schema, name: string, value: Schema): string {
   if (required?.includes(name)) return 'required';
   const { default: fallback } = value;
   // The keys below have defaults of their own.
-  if (fallback === undefined || ((value.properties ?? value.anyOf) !== undefined && isEmpty(fallback))) return '';
+  if (fallback === undefined || ((value.properties ?? value.anyOf) !== undefined && isEmpty(fallback)))
+    return '';
   if (isEmpty(fallback)) return 'none';
   return `\`${typeof fallback === 'string' ? fallback : JSON.stringify(fallback)}\``;
 }
