@@ -91,6 +91,12 @@ describe('a set is refused', () => {
     );
   });
 
+  test('and no rule is about nothing where its server is there, and could not be read', async () => {
+    await expect(read(`${SERVER}audti: required\n`, ACCESS)).rejects.toThrow(
+      refusal('resource', /^a\.yaml:\d: unknown key audti[^\n]*$/),
+    );
+  });
+
   test('and a fault of ours is none of its problems', async () => {
     const faulty = {
       toString: () => {

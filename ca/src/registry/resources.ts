@@ -54,8 +54,11 @@ export async function readResources(files: readonly ResourceFile[], context: Set
       found.push(...documents.map((read) => ({ ...read, file: name })));
       await breath.take();
     }
+  // Of a document that could not be read nobody knows the name: it may be the server that a rule is about.
+  const isWhole = problems.isEmpty;
   refuseTwins(found, problems);
-  refuseDangling(found, context, problems);
+  refuseStrangePlatforms(found, context, problems);
+  if (isWhole) refuseDangling(found, problems);
   const identities = new Map<Resource, Identity>();
   for (const each of found) {
     for (const { path, says } of reservedIn(each.value)) problems.add(each.file, each.lineOf(path), says);
@@ -146,19 +149,23 @@ function refuseTwins(found: readonly Found[], problems: Problems): void {
   }
 }
 
-/** Refuses a rule about an unknown server or platform: it would look effective but do nothing. */
-function refuseDangling(found: readonly Found[], context: SetContext, problems: Problems): void {
+/** It would look effective but do nothing. */
+function refuseStrangePlatforms(found: readonly Found[], context: SetContext, problems: Problems): void {
+  const known = [...context.platforms].join(', ') || 'none';
+  for (const { value, file, lineOf } of found)
+    for (const platform of platformsOf(value))
+      if (!context.platforms.has(platform))
+        problems.add(
+          file,
+          lineOf(['platform']),
+          `platform ${platform} is not configured at this CA (${known})`,
+        );
+}
+
+/** Refuses a rule about an unknown server, which would do nothing either. */
+function refuseDangling(found: readonly Found[], problems: Problems): void {
   const servers = new Set(found.flatMap(({ value }) => (value.kind === 'McpServer' ? [value.name] : [])));
   for (const { value, file, lineOf } of found) {
-    for (const platform of platformsOf(value)) {
-      if (context.platforms.has(platform)) continue;
-      const known = [...context.platforms].join(', ') || 'none';
-      problems.add(
-        file,
-        lineOf(['platform']),
-        `platform ${platform} is not configured at this CA (${known})`,
-      );
-    }
     if (value.kind !== 'Access') continue;
     for (const [index, name] of value.servers.entries())
       if (!servers.has(name))

@@ -46,6 +46,11 @@ export class Problems {
     this.#found.push({ file: printable(file), line, says: printable(says) });
   }
 
+  /** Whether nothing was noted. */
+  get isEmpty(): boolean {
+    return this.#found.length === 0;
+  }
+
   /** Throws `code` with one line for each problem, in the order of the files. */
   throwIfAny(code: Refusal): void {
     if (this.#found.length === 0) return;
