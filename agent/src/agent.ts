@@ -169,7 +169,9 @@ async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise
   );
   const { clock } = deps;
   const asking = { evidence, instance, clock, revocations: trust.revocations, skew, signal };
-  const retirement = new Retirement({ ...deps, ...asking, retiring: trust.retiring, bundle: trust.bundle });
+  const refused = new LiveValue<Uint8Array>(() => new IdentityError('internal', 'none'), new Uint8Array());
+  const { retiring, bundle } = trust;
+  const retirement = new Retirement({ ...deps, ...asking, retiring, bundle, refused });
   // Later the trust stream says it, in order: an answer that was made before a change may come after it.
   const { revocations, vouching } = trust;
   const learn = learnBundle(trust.bundle, {
@@ -199,7 +201,8 @@ async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise
     life.resume(known.svid);
   }
   const recovers = (error: unknown) => recovery.recovers(error);
-  const about = { address: ca.address, svid: life.svid, instance, recovers };
+  const onRefused = (certificate: Uint8Array) => refused.publish(certificate);
+  const about = { address: ca.address, svid: life.svid, instance, recovers, onRefused };
   const following = followTrust(trust, { ...deps, ...about }, signal);
   const ended = life.keep(signal).finally(async () => {
     if (signal.aborted) await following.ended;

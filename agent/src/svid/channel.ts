@@ -133,9 +133,15 @@ const isSaidByCa = ({ code, details }: grpc.ServiceError): boolean =>
       (details === each.says || details.startsWith(`${each.says} (reference `)),
   );
 
+/** Whether the CA does not take the caller for one of its own: with another certificate it may. */
+export function isUnauthenticated(error: unknown): boolean {
+  if (!isRefusal(error, 'refused_by_ca')) return false;
+  return (error.cause as grpc.ServiceError).code === grpc.status.UNAUTHENTICATED;
+}
+
 /** Whether the CA refused the certificate that the call came with, and not what the call asked for. */
 export function isRefusedCertificate(error: unknown): boolean {
-  if (!isRefusal(error, 'refused_by_ca')) return false;
-  const { code, details } = error.cause as grpc.ServiceError;
-  return code === grpc.status.UNAUTHENTICATED && details.startsWith(REFUSALS.expired_peer.says);
+  if (!isUnauthenticated(error)) return false;
+  const { details } = (error as IdentityError).cause as grpc.ServiceError;
+  return details.startsWith(REFUSALS.expired_peer.says);
 }

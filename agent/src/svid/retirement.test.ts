@@ -22,6 +22,7 @@ let clock: ManualClock;
 let retiring: ReturnType<typeof live<readonly Uint8Array[]>>;
 let bundle: ReturnType<typeof live<Bundle>>;
 let revocations: ReturnType<typeof live<RevocationSet>>;
+let refused: ReturnType<typeof live<Uint8Array>>;
 let retirement: Retirement;
 let due: boolean;
 
@@ -39,7 +40,8 @@ beforeEach(() => {
   retiring = live<readonly Uint8Array[]>([]);
   bundle = live(bundleOf(root));
   revocations = live<RevocationSet>(revocationSet<Revocation>([], 0n));
-  retirement = new Retirement({ retiring, bundle, revocations, clock, random: () => 0.5 });
+  refused = live<Uint8Array>(new Uint8Array());
+  retirement = new Retirement({ retiring, bundle, revocations, refused, clock, random: () => 0.5 });
 });
 
 /** Waits as the life of an SVID does, and notes the end. */
@@ -149,4 +151,27 @@ test('one under an authority whose key is revoked is due within two seconds (I10
   expect(due).toBe(false);
   clock.advanceTo(at(1));
   await waiting;
+});
+
+test('an SVID that the CA refuses is due, spread over ten seconds, and not again within a minute', async () => {
+  const waiting = begin();
+  refused.publish(chain[1] ?? new Uint8Array());
+  await settled();
+  clock.advanceTo(at(20));
+  await settled();
+  expect(due).toBe(false);
+  refused.publish(chain[0] ?? new Uint8Array());
+  await settled();
+  clock.advanceTo(at(24));
+  await settled();
+  expect(due).toBe(false);
+  clock.advanceTo(at(25));
+  await waiting;
+  const again = begin();
+  await settled();
+  clock.advanceTo(at(84));
+  await settled();
+  expect(due).toBe(false);
+  clock.advanceTo(at(85));
+  await again;
 });

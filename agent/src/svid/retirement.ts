@@ -1,4 +1,4 @@
-/** When an SVID has to be renewed because an authority above it retires, or is trusted no more. */
+/** When an SVID has to be renewed early: an authority above it retires or is trusted no more, or the CA refuses it. */
 import { equal } from '@chancery/shared/ground/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
@@ -14,6 +14,8 @@ export interface RetirementDeps {
   readonly bundle: Source<Bundle>;
   /** Those of authorities count: peers refuse what a tainted one has signed. */
   readonly revocations: Source<RevocationSet>;
+  /** The certificate (DER) that the CA has refused last, or none: a CA that was restored has not all on record. */
+  readonly refused: Source<Uint8Array>;
   readonly clock: Clock;
   /** From 0 up to 1. */
   readonly random: () => number;
@@ -51,13 +53,14 @@ export class Retirement {
 
   /** Waits until there is one. */
   async #spread(issuers: Issuers, signal: AbortSignal): Promise<number> {
-    const { retiring, bundle, revocations } = this.#deps;
+    const { retiring, bundle, revocations, refused } = this.#deps;
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     const look = (): void => {
       const spread = this.#spreadNow(issuers);
       if (spread !== undefined) resolve(spread);
     };
-    const stops = [retiring, bundle, revocations].map((each) => (each as Source<unknown>).onChange(look));
+    const sources: readonly Source<unknown>[] = [retiring, bundle, revocations, refused];
+    const stops = sources.map((each) => each.onChange(look));
     const abort = (): void => reject(signal.reason);
     signal.addEventListener('abort', abort, { once: true });
     try {
@@ -77,6 +80,7 @@ export class Retirement {
     // A root without a key identifier may be the one that is asked for.
     const hasLeft = root !== undefined && roots.every((each) => each !== undefined && !equal(each, root));
     if (hasLeft || this.#isTainted(issuers)) return REFUSED_SPREAD_SECONDS;
+    if (this.#deps.refused.current() === issuers.chain[0]) return SPREAD_SECONDS;
     const retiring = this.#deps.retiring.current();
     return all.some((issuer) => isAmong(issuer, retiring)) ? SPREAD_SECONDS : undefined;
   }

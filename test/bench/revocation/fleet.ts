@@ -137,6 +137,7 @@ function follow({ ca, bundle }: Reached, { svid, instance }: Agent, signal: Abor
     vouching: { isWanted: () => false, take: () => false },
     recovers: async () => false,
     onCrls: () => {},
+    onRefused: () => {},
     handing: { toHandBack: () => [], handedBack: () => {} },
     onSuccessions: () => {},
     // An agent that is refused tries again for as long as it runs: nobody would see why the bench stands still.

@@ -46,6 +46,8 @@ export interface FollowOptions {
   readonly clock: Clock;
   /** Looks whether the agent slept through a rotation, where the CA could not be reached. Does not throw. */
   readonly recovers: (error: unknown) => Promise<boolean>;
+  /** Called with the certificate (DER) that the CA has refused a stream with. */
+  readonly onRefused: (certificate: Uint8Array) => void;
   /** From 0 up to 1. */
   readonly random: () => number;
   readonly log: Log;

@@ -133,6 +133,7 @@ function start(changes: Partial<WatchDeps> = {}, pauses: 'jump' | 'wait' = 'wait
     svid,
     onSuccessions: () => {},
     onCrls: () => {},
+    onRefused: () => {},
     handing: { toHandBack: () => [], handedBack: () => {} },
     targetFor: (current) => ({
       address: `127.0.0.1:${port}`,
@@ -192,6 +193,19 @@ test('a snapshot that is refused is not acknowledged, and the stream goes on', a
   await seen('ack 1 5');
   expect(events).not.toContain('ack 1 4');
   expect(logged).toEqual([{ err: expect.objectContaining({ code: 'bundle' }), sequence: 4 }]);
+});
+
+test.each([
+  ['UNAUTHENTICATED', [1]],
+  ['PERMISSION_DENIED', []],
+  ['UNAVAILABLE', []],
+] as const)('a stream that is refused with %s tells of %j', async (code, told) => {
+  onOpen = (stream) =>
+    stream.emit('error', { code: grpc.status[code], details: 'the peer certificate is not accepted' });
+  const refused: number[] = [];
+  const { slept } = start({ onRefused: (certificate) => refused.push(...certificate) }, 'wait');
+  await until(() => slept.length > 0);
+  expect(refused).toEqual(told);
 });
 
 test('nothing is acknowledged before it is on disk, or where the disk is full, and what comes later is', async () => {

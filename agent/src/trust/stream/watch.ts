@@ -12,7 +12,7 @@ import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import type * as grpc from '@grpc/grpc-js';
-import { refusalFromCa, type Target } from '../../svid/channel.ts';
+import { isUnauthenticated, refusalFromCa, type Target } from '../../svid/channel.ts';
 import { askVouchers } from '../vouching.ts';
 import { type Handing, handBack } from './hand-back.ts';
 import { type SnapshotDeps, Snapshots } from './snapshots.ts';
@@ -22,6 +22,8 @@ export interface WatchDeps extends SnapshotDeps {
   readonly targetFor: (svid: Svid) => Target;
   /** Looks whether the agent slept through a rotation, where the CA could not be reached. Does not throw. */
   readonly recovers: (error: unknown) => Promise<boolean>;
+  /** Called with the certificate (DER) that the CA has refused a stream with. */
+  readonly onRefused: (certificate: Uint8Array) => void;
   /** What the CA gets back before the first stream is open. */
   readonly handing: Handing;
   /** Called with certificates that replaced others, at gateways. */
@@ -50,6 +52,7 @@ export async function watchTrust(deps: WatchDeps, signal: AbortSignal): Promise<
       if (signal.aborted) return;
       failures += 1;
       if (await deps.recovers(error)) continue;
+      if (isUnauthenticated(error)) onRefused(deps);
       deps.onState?.(error instanceof Error ? error.message : String(error));
       deps.log.warn(
         { err: error, failures },
@@ -58,6 +61,11 @@ export async function watchTrust(deps: WatchDeps, signal: AbortSignal): Promise<
       await pause(deps, backoffSeconds(RETRY, failures, deps.random()), signal);
     }
   }
+}
+
+function onRefused({ svid, onRefused }: WatchDeps): void {
+  const [certificate] = svid.current().chain;
+  if (certificate !== undefined) onRefused(certificate);
 }
 
 /** A new SVID ends the pause: the CA may have refused the old one. */
