@@ -24,8 +24,12 @@ let port: number;
 let taken: Map<string, string[]>;
 /** Happens right before the next batch is looked at. */
 let meanwhile: (() => void) | undefined;
+/** How often `delivered` was called: what stands for a lost record is another text each time. */
+let lives: number;
+/** Numbers of the records that were put aside. */
+let aside: number[];
 beforeEach(async () => {
-  [folder, taken, meanwhile] = [makeFolder(), new Map(), undefined];
+  [folder, taken, meanwhile, aside, lives] = [makeFolder(), new Map(), undefined, [], 0];
   server = new grpc.Server();
   server.addService(AuditService, { report });
   port = await new Promise<number>((resolve, reject) => {
@@ -52,6 +56,10 @@ function report(call: grpc.ServerDuplexStream<ReportRequest, ReportResponse>): v
       meanwhile?.();
       meanwhile = undefined;
       const records = message.value.records.map(String);
+      if (records.includes(record('novel'))) {
+        call.emit('error', { code: grpc.status.INVALID_ARGUMENT, details: 'the message could not be read' });
+        return;
+      }
       const before = has.length + 1 - Number(message.value.first);
       const known = records[before - 1];
       if (known === undefined || known === has.at(-1)) has.push(...records.slice(before));
@@ -74,14 +82,16 @@ function spoolWith(name: string, ...ids: readonly string[]): Spool {
 }
 
 async function delivered(spool: Spool, until: () => void): Promise<void> {
+  lives += 1;
   const stop = new AbortController();
   const target = () => ({
     address: `127.0.0.1:${port}`,
     credentials: grpc.credentials.createInsecure(),
     options: { 'grpc.use_local_subchannel_pool': 1 },
   });
-  const lost = () => '{}';
-  const deps = { spool, svid: live({} as Svid), target, lost, setAside: () => {} };
+  const lost = (number: number) => record(`lost ${number} ${lives}`);
+  const setAside = (number: number) => void aside.push(number);
+  const deps = { spool, svid: live({} as Svid), target, lost, setAside };
   const delivering = deliver({ ...deps, clock: systemClock, random: () => 0, log: silentLog }, stop.signal);
   try {
     await vi.waitFor(until, { timeout: 30_000, interval: 20 });
@@ -139,5 +149,23 @@ test('a gateway that begins again, with what the CA has, sends nothing twice', a
   append(again, 'd');
   await delivered(again, has('d'));
   expect(all()).toEqual(['a', 'b', 'c', 'd'].map(record));
+  again.close();
+});
+
+test('M108 a newest record that was put aside is not taken for that of another gateway, also after a restart', async () => {
+  const spool = spoolWith('one', 'a', 'b', 'novel');
+  const { id } = spool;
+  await delivered(spool, has('a', 'b', 'lost 3 1'));
+  append(spool, 'c');
+  await delivered(spool, has('c'));
+  append(spool, 'novel');
+  await delivered(spool, () => expect(all()).toHaveLength(5));
+  spool.close();
+  const again = new Spool({ folder: join(folder, 'one'), maxBytes: 1024 * 1024 });
+  append(again, 'd');
+  await delivered(again, has('d'));
+  expect(taken.get(id)).toHaveLength(5);
+  expect(all()).toHaveLength(6);
+  expect(aside).toEqual([3, 5]);
   again.close();
 });

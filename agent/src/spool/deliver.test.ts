@@ -18,8 +18,9 @@ let folder: string;
 let server: grpc.Server;
 let port: number;
 let taken: string[];
+let takesRecords: boolean;
 beforeEach(async () => {
-  [folder, taken] = [makeFolder(), []];
+  [folder, taken, takesRecords] = [makeFolder(), [], true];
   server = new grpc.Server();
   server.addService(AuditService, { report });
   port = await new Promise<number>((resolve, reject) => {
@@ -36,6 +37,10 @@ afterEach(() => {
 function report(call: grpc.ServerDuplexStream<ReportRequest, ReportResponse>): void {
   call.on('error', () => {});
   call.on('data', ({ message }: ReportRequest) => {
+    if (!takesRecords) {
+      call.emit('error', { code: grpc.status.UNIMPLEMENTED, details: 'unknown method Report' });
+      return;
+    }
     if (message?.$case === 'batch') {
       const records = message.value.records.map((bytes) => bytes.toString());
       if (records.some((each) => each.includes('"novel"'))) {
@@ -77,6 +82,40 @@ test('M104 a record that the CA alone cannot read is put aside, and those behind
   expect(taken.filter((_, n) => n !== 2)).toEqual(sent.filter((_, n) => n !== 2));
   expect(taken[2]).toMatch(/put aside at the gateway/);
   expect(aside).toEqual([[3, sent[2]]]);
+  stop.abort();
+  await delivering;
+  spool.close();
+});
+
+test('a CA of a release that takes no records is asked again after ten minutes, and says so meanwhile', async () => {
+  takesRecords = false;
+  const spool = new Spool({ folder: join(folder, 'spool'), maxBytes: 1024 * 1024 });
+  spool.append([JSON.stringify({ id: '1' })], { durable: false, spare: 0 });
+  const stop = new AbortController();
+  const [waits, states]: [number[], (string | undefined)[]] = [[], []];
+  const now = new Date(0);
+  const clock = {
+    now: () => now,
+    // Of the wait for an answer the end never comes, and the other one is over at once.
+    sleepUntil: (at: Date, signal?: AbortSignal) => {
+      waits.push((at.getTime() - now.getTime()) / 1000);
+      if (waits.at(-1) !== 60) takesRecords = true;
+      return waits.at(-1) === 60
+        ? systemClock.sleepUntil(new Date(Date.now() + 60_000), signal)
+        : Promise.resolve();
+    },
+  };
+  const target = () => ({
+    address: `127.0.0.1:${port}`,
+    credentials: grpc.credentials.createInsecure(),
+    options: { 'grpc.use_local_subchannel_pool': 1 },
+  });
+  const deps = { spool, svid: live({} as Svid), target, lost: () => '{}', setAside: () => {} };
+  const onState = (failure: string | undefined) => void states.push(failure);
+  const delivering = deliver({ ...deps, onState, clock, random: () => 0, log: silentLog }, stop.signal);
+  await vi.waitFor(() => expect(taken).toHaveLength(1), { timeout: 30_000, interval: 20 });
+  expect(waits.filter((each) => each > 60)).toEqual([600]);
+  expect(states).toEqual([expect.stringMatching(/of a release that takes no records$/), undefined]);
   stop.abort();
   await delivering;
   spool.close();

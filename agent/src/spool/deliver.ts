@@ -47,7 +47,7 @@ const GATHER_SECONDS = 0.1;
 export async function deliver(deps: DeliverDeps, signal: AbortSignal): Promise<void> {
   const { clock, log, random } = deps;
   let failures = 0;
-  const care: Care = { checks: false, single: false, sent: 0, bad: new Set(), instead: new Set() };
+  const care: Care = { checks: false, single: false, sent: 0, bad: new Set() };
   while (!signal.aborted) {
     try {
       await deliverOn(deps, { signal, care, onAnswer: () => (failures = 0) });
@@ -79,8 +79,6 @@ interface Care {
   sent: number;
   /** Numbers of those that the CA refuses. */
   readonly bad: Set<number>;
-  /** Numbers under which something else was sent, each time with another text. */
-  readonly instead: Set<number>;
 }
 
 function takeMoreCare(care: Care): void {
@@ -110,7 +108,7 @@ async function deliverOn(deps: DeliverDeps, { signal, care, onAnswer }: Deliveri
     const hello = { spool: Buffer.from(spool.id, 'hex'), oldest: BigInt(spool.oldest) };
     let come = await stream.ask({ message: { $case: 'hello', value: hello } });
     const { id } = spool;
-    if (!isOurs(come, care, spool)) beginAnew(deps);
+    if (!isOurs(come, spool)) beginAnew(deps);
     else spool.acknowledge(come.through);
     onAnswer();
     deps.onState?.(undefined);
@@ -148,8 +146,8 @@ interface Come {
 }
 
 /** Whether the CA has the record of this spool under that number, as far as one can tell. Blocks. */
-function isOurs({ through, last }: Come, { instead }: Care, spool: Spool): boolean {
-  if (last === '' || instead.has(through)) return true;
+function isOurs({ through, last }: Come, spool: Spool): boolean {
+  if (last === '' || spool.instead.has(spool.id, through)) return true;
   return (spool.digestOf(through) ?? last) === last;
 }
 
@@ -178,9 +176,9 @@ async function news({ spool, svid }: DeliverDeps, { ended }: ReportStream): Prom
   ended.throwIfAborted();
 }
 
-function batchOf({ first, records }: Batch, care: Care, { lost, setAside }: DeliverDeps): ReportBatch {
+function batchOf({ first, records }: Batch, care: Care, { spool, lost, setAside }: DeliverDeps): ReportBatch {
   const insteadOf = (number: number, why: string): Buffer => {
-    care.instead.add(number);
+    spool.instead.add(spool.id, number);
     return Buffer.from(lost(number, why));
   };
   const bytes = records.map((json, index) => {

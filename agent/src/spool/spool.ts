@@ -10,6 +10,7 @@ import { MAX_BATCH_BYTES, MAX_BATCH_RECORDS } from '@chancery/shared/audit/call-
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import { ensure, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
+import { Instead } from './instead.ts';
 import { writeLine } from './line.ts';
 import { itemsFrom, type Place } from './reader.ts';
 import { findSegments, makeSegment, renameSegments, type Segment } from './segments.ts';
@@ -44,6 +45,8 @@ const sync = promisify(fs.fdatasync);
 
 /** The spool of one gateway, which closes it. */
 export class Spool {
+  /** Of what was sent in the place of records. */
+  readonly instead: Instead;
   readonly #folder: string;
   readonly #maxBytes: number;
   readonly #segmentBytes: number;
@@ -63,6 +66,7 @@ export class Spool {
   constructor({ folder, maxBytes }: SpoolOptions) {
     const { segments, next, fd } = findSegments(folder, newId());
     [this.#folder, this.#maxBytes, this.#next, this.#fd] = [folder, maxBytes, next, fd];
+    this.instead = new Instead(folder);
     this.#segmentBytes = Math.min(MAX_SEGMENT_BYTES, Math.ceil(maxBytes / PARTS));
     this.#segments = [...segments];
     this.#bytes = segments.reduce((sum, { bytes }) => sum + bytes, 0);
