@@ -8,7 +8,7 @@ import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { signCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import { revocationsDigest } from '@chancery/shared/voucher/state-digest.ts';
 import { signState } from '@chancery/shared/voucher/state-note.ts';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { after, makeAuthority, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
@@ -176,6 +176,34 @@ describe('a CA that was restored', () => {
     for (const old of [handed(4, [...known, revoked(3)]), handed(5, [...known, revoked(3)]), handed(1, [])])
       expect(await recovery.take(old, from)).toBe(false);
     expect(numbers()).toEqual([1, 2]);
+  });
+
+  test('I202 what is known already costs no turn, no write and no reading of revocations', async () => {
+    awaited = [gateway, second];
+    const newest = handed(4, [...known, revoked(3), revoked(4)], { size: 12 });
+    const change = vi.spyOn(revocations, 'change');
+    const [write, read] = [vi.spyOn(store, 'handBack'), vi.spyOn(store, 'revocations')];
+    const counts = () => [change, write, read].map(({ mock }) => mock.calls.length);
+    await recovery.take(newest, from);
+    expect(counts()).toEqual([1, 1, 1]);
+    const old = handed(3, [...known, revoked(3)], { size: 11 });
+    for (const each of [newest, { ...newest, list: [] }, old])
+      for (const bringer of [from, { by: web, id: web }, { by: '10.0.0.1', id: undefined }])
+        expect(await recovery.take(each, bringer)).toBe(false);
+    expect(counts()).toEqual([1, 1, 1]);
+    // A gateway is heard, and lost entries are counted, beside the turn.
+    await recovery.take(handed(4, [], { size: 13 }), from);
+    await recovery.take(newest, { by: second, id: second });
+    expect(counts()).toEqual([1, 3, 1]);
+    expect([(await store.recovery())?.lost, recovery.whyHeld()]).toEqual([11, undefined]);
+  });
+
+  test('a gateway that is none any more is not waited for', async () => {
+    awaited = [gateway, second];
+    await recovery.take(handed(2, known), from);
+    awaited = [gateway];
+    await recovery.take(handed(2, known), from);
+    expect(recovery.whyHeld()).toBeUndefined();
   });
 
   test('I202 what a newer state of the life before has no more is lifted if it was handed back, else named', async () => {

@@ -14,7 +14,7 @@ import { revocationsDigest } from '@chancery/shared/voucher/state-digest.ts';
 import { openState, verifyState } from '@chancery/shared/voucher/state-note.ts';
 import type { Revocations } from '../revocation/revocations.ts';
 import { maySign } from '../store/authority-states.ts';
-import type { Recovery as Known, Merged, RecoveryStore } from '../store/recovery-store.ts';
+import type { HandedBack, Recovery as Known, Merged, RecoveryStore } from '../store/recovery-store.ts';
 import type { StoredAuthority } from '../store/store.ts';
 import { type Revoked, readRevoked } from './handed-list.ts';
 
@@ -115,14 +115,28 @@ export class Recovery {
       gateway: id !== undefined && gateways().has(id) ? id : undefined,
       until: addSeconds(clock.now(), longestSeconds),
     };
-    // Also where it is known already: what was read last may have failed.
-    const merged = await revocations.change(
-      () => store.handBack(handed),
-      // First: peers that hear of it dial again.
-      async (changed) => (changed?.tainted.length ? this.#settle() : undefined),
-    );
+    if (!isNewer && !this.#tellsMore(handed, known)) return false;
+    // Without a list no revocation changes, and operators who revoke do not wait.
+    const merged = isNewer
+      ? await revocations.change(
+          () => store.handBack(handed),
+          // First: peers that hear of it dial again.
+          async (changed) => (changed?.tainted.length ? this.#settle() : undefined),
+        )
+      : await store.handBack(handed);
     await this.#heard(merged, by);
     return false;
+  }
+
+  /**
+   * Whether there is something to write though its revocations are known: a whole fleet brings them after a restore.
+   * What was read last and what a write has changed may differ, and then there is: it is read again.
+   */
+  #tellsMore({ gateway, entries, awaited }: HandedBack, known: Known): boolean {
+    const isUnheard = gateway !== undefined && !known.heard.includes(gateway);
+    const endsHold =
+      known.holds && known.stolenRoot === undefined && awaited.length > 0 && this.#missing().length === 0;
+    return isUnheard || endsHold || entries - known.entries > known.lost;
   }
 
   /** What fails is tried again with the next upkeep; nothing is signed with what was taken away meanwhile. */

@@ -10,6 +10,8 @@ export interface Recovery {
   readonly since: Date;
   /** The newest number that is known of lives before: of the backup, or of what was handed back since. */
   readonly merged: number;
+  /** Of the audit log, in the backup. */
+  readonly entries: number;
   /** Entries that the audit log lost, as a checkpoint shows that was handed back. */
   readonly lost: number;
   /** Nothing is issued yet. */

@@ -10,7 +10,6 @@ import { TakenAway } from './taken-away.ts';
 
 interface Held extends Recovery {
   readonly life: number;
-  readonly entries: number;
 }
 
 /** How a write of the store tells an event and takes the next number. */
