@@ -13,6 +13,7 @@ import { verifyPath } from '@chancery/shared/x509/verify/path.ts';
 import { isOffline } from '../keys/offline.ts';
 import { isInBundle, isStandby, maySign } from '../store/authority-states.ts';
 import type { AuthorityRecord, StoredAuthority } from '../store/store.ts';
+import { lackingAbove } from './above.ts';
 import type { AuthorityDeps } from './certify.ts';
 import type { Issuer } from './issuer.ts';
 import {
@@ -30,7 +31,10 @@ import { forgetKeys, keepKeys, makeIntermediate, type Settled, settle, signing }
 export interface AuthorityInUse extends Pick<AuthorityRecord, 'serial' | 'kind' | 'notAfter'> {
   /** `standby` for a root that stands by: it is published, and no rotation is under way for it. */
   readonly state: AuthorityRecord['state'] | 'standby';
-  /** Of a root that a CA above has certified: when the first certificate of that chain ends. */
+  /**
+   * Of a root that a CA above has certified: when the first certificate of that chain ends. Now for one that signs and
+   * has none, where another root had one.
+   */
   readonly crossUntil?: Date;
 }
 
@@ -95,11 +99,15 @@ export class Authorities {
   /** For metrics: what is in the bundle, and what signs. */
   inUse(): readonly AuthorityInUse[] {
     const { records, issuer } = this.#settled;
+    const now = this.#deps.clock.now();
+    const lacking = lackingAbove(records, now).filter(({ state }) => state === 'active');
     return records
       .filter((each) => isInBundle(each) || each.serial === issuer?.serial)
       .map((each) => {
         const { serial, kind, state, notAfter, cross } = each;
-        const above = cross === undefined ? {} : { crossUntil: endOfChain(cross.chain) };
+        const until = cross === undefined ? undefined : endOfChain(cross.chain);
+        const end = lacking.includes(each) ? now : until;
+        const above = end === undefined ? {} : { crossUntil: end };
         return { serial, kind, state: isStandby(each) ? 'standby' : state, notAfter, ...above };
       });
   }

@@ -12,6 +12,7 @@ import { ensureNothingElse } from '@chancery/shared/unix/private-socket.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { endOfChain } from '@chancery/shared/x509/verify/cross.ts';
 import { attestorsFrom, platformsOf } from '../attestors/index.ts';
+import { saysLacking } from '../authority/above.ts';
 import {
   ensureInTime,
   ensureRootOf,
@@ -28,7 +29,7 @@ import { hasStoodBy } from '../keys/standby-keys.ts';
 import { withKeys } from '../open-keys.ts';
 import { type ApplyOptions, compileStored } from '../registry/registry.ts';
 import { type ResourceFile, readResources, refusedByNow, warnEnded } from '../registry/resources.ts';
-import { isStandby } from '../store/authority-states.ts';
+import { isInBundle, isStandby } from '../store/authority-states.ts';
 import { clockWarning } from '../store/clock-warning.ts';
 import { lookAt, type Snapshot } from '../store/sqlite/file/look.ts';
 import type { AuthorityRecord } from '../store/store.ts';
@@ -166,7 +167,8 @@ function dataAttempts(
 
 /** What peers that trust only a CA above will refuse, and soon. */
 function crossWarnings(records: Snapshot['authorities'], now: Date): readonly string[] {
-  return records.flatMap(({ serial, cross }) => {
+  const lacking = saysLacking(records, now);
+  const ending = records.filter(isInBundle).flatMap(({ serial, cross }) => {
     const end = cross && endOfChain(cross.chain);
     if (end === undefined || end > addSeconds(now, CROSS_SOON_SECONDS)) return [];
     const ends = `${end <= now ? 'ended' : 'ends'} at ${end.toISOString()}`;
@@ -174,6 +176,7 @@ function crossWarnings(records: Snapshot['authorities'], now: Date): readonly st
       `what a CA above has certified of root ${serial} ${ends}: chancery-ca authorities request --above ${serial}`,
     ];
   });
+  return [...lacking, ...ending];
 }
 
 /** As the alert. */

@@ -75,7 +75,7 @@ export function printJson(io: Io, value: unknown): void {
 
 /** To standard error, one line each: standard output may be JSON. */
 export function printWarnings(io: Io, warnings: readonly string[]): void {
-  for (const each of warnings) io.err(`warning: ${each}\n`);
+  for (const each of warnings) io.err(`warning: ${printable(each)}\n`);
 }
 
 /**

@@ -170,14 +170,15 @@ describe('a chain is taken', () => {
     expect(made.authorities.bundle.current().crossChains).toHaveLength(1);
   });
 
-  test('and goes with its root', async () => {
+  test('and stays on record when its root leaves the bundle', async () => {
     const next = await certify({ kind: 'root', state: 'prepared' }, made, undefined);
     await take(chainFile(crossOf(parseCertificate(next.certificate)), corporate.certificate));
     const before = made.authorities.bundle.current().sequence;
     const moves = [{ serial: next.serial, from: 'prepared', to: 'removed' }] as const;
     await made.store.moveAuthorities(moves, { type: 'authority.moved', moves });
-    expect(await stored(next.serial)).toBeUndefined();
+    expect((await stored(next.serial))?.chain).toHaveLength(2);
     await made.authorities.refresh();
+    expect(made.authorities.bundle.current().crossChains).toEqual([]);
     expect(made.authorities.bundle.current().sequence).toBeGreaterThanOrEqual(before);
   });
 });

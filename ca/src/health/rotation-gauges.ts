@@ -78,7 +78,9 @@ export function addCrossGauge(
 ): void {
   new Gauge({
     name: 'chancery_cross_certificate_expiry_seconds',
-    help: 'Only of roots that a CA above has certified: seconds until the first certificate of that chain expires.',
+    help:
+      'Only of roots that a CA above has certified: seconds until the first certificate of that chain expires; 0 for ' +
+      'the root that signs where it has none and another root had one.',
     labelNames: ['serial'],
     registers,
     collect() {

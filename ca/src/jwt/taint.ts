@@ -27,7 +27,7 @@ export async function taintJwtKey(
   const says = `JWT key ${serial} is tainted already, since ${taintedAt?.toISOString()}`;
   ensure(taintedAt === undefined, 'rotation', says);
   const { jwtKeys } = await deps.store.allAuthorities();
-  const none = { root: undefined, refused: [], byHand: [], revocation: undefined };
+  const none = { root: undefined, refused: [], byHand: [], above: [], revocation: undefined };
   const report = { ...none, authority: key, agents: deps.agents.list().length };
   if (dryRun) return { ...report, jwtKey: nextKey(jwtKeys, key) };
   if (nextKey(jwtKeys, key) === undefined) await publishAnother(by, deps);

@@ -5,6 +5,7 @@ import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.t
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Agents, LiveAgent } from '../agents/agents.ts';
 import { keyOf, OWN_NODE } from '../agents/holders.ts';
+import { saysLacking } from '../authority/above.ts';
 import type { AuthorityDeps } from '../authority/certify.ts';
 import type { AgentStore, Holding, HoldingsPage, StoredAuthority } from '../store/store.ts';
 import { missing } from './offline.ts';
@@ -56,6 +57,7 @@ export async function look(
     return found !== undefined && (found.until === undefined || found.until >= until);
   };
   const found = {
+    above: saysLacking(records, now),
     missing: await missing(records, standing, deps),
     agents: connected.length,
     stragglers: [],

@@ -30,7 +30,7 @@ const straggler = (id: typeof web) => ({
   ...{ id, platform: 'unix', node: 'uid/1', address: '10.0.0.1:1', version: '1' },
   since: NOW,
 });
-const nothing: Found = { missing: [], agents: 3, stragglers: [], unheard: [], chained: [] };
+const nothing: Found = { above: [], missing: [], agents: 3, stragglers: [], unheard: [], chained: [] };
 const silent = { id: job, certificates: 2, until: after(50) };
 
 describe('a step waits', () => {

@@ -24,6 +24,8 @@ export interface Held {
 
 /** What the store and the streams say. */
 export interface Found {
+  /** What peers that trust only a CA above refuse: a sentence each. */
+  readonly above: readonly string[];
   /** Of roots that are offline: a sentence for each signature that the next step needs and that has not come. */
   readonly missing: readonly string[];
   /** Connected agents, without those that are revoked. */

@@ -2,6 +2,7 @@
 import { hash } from 'node:crypto';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import { toRevokeAbove } from '../authority/above.ts';
 import { isTainted, isUnder, keyIdOf, keyNameOf, rootOf } from '../authority/records.ts';
 import { isStandby, keepsKey, maySign } from '../store/authority-states.ts';
 import type { AuthorityMove, AuthorityRecord, StoredAuthority, StoredJwtKey } from '../store/store.ts';
@@ -15,13 +16,28 @@ export interface ListedAuthority {
   /** Subject key identifier, or the `kid` of a JWT key; and the SHA-256 of the key, hexadecimal. */
   readonly keyId: string;
   readonly keySha256: string;
+  /** Of a tainted root that a CA above has certified: what that CA must revoke, as a sentence. Empty for others. */
+  readonly toRevokeAbove: string;
 }
 
 /** With its names. */
 export const listed = (authority: Named, held: readonly Held[]): ListedAuthority =>
   authority.kind === 'jwt'
-    ? { authority, held, keyId: authority.serial, keySha256: hash('sha256', authority.spki, 'hex') }
-    : { authority, held, keyId: hex(keyIdOf(authority.certificate)), keySha256: keyNameOf(authority) };
+    ? { authority, held, ...namesOfJwt(authority), toRevokeAbove: '' }
+    : { authority, held, ...namesOfCertified(authority), toRevokeAbove: toRevoke(authority) };
+
+const namesOfJwt = ({ serial, spki }: StoredJwtKey) => ({
+  keyId: serial,
+  keySha256: hash('sha256', spki, 'hex'),
+});
+
+const namesOfCertified = (authority: StoredAuthority) => ({
+  keyId: hex(keyIdOf(authority.certificate)),
+  keySha256: keyNameOf(authority),
+});
+
+const toRevoke = (authority: StoredAuthority): string =>
+  isTainted(authority) ? toRevokeAbove(authority).join('; ') : '';
 
 type Named = StoredAuthority | StoredJwtKey;
 

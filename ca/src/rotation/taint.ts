@@ -7,6 +7,7 @@ import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import type { Agents } from '../agents/agents.ts';
 import { whenAcknowledged } from '../agents/progress.ts';
+import { aboveAfterTaint, certifiedAbove } from '../authority/above.ts';
 import type { Authorities } from '../authority/authorities.ts';
 import { type AuthorityDeps, certify } from '../authority/certify.ts';
 import { keyNameOf, rootOf } from '../authority/records.ts';
@@ -65,6 +66,8 @@ export interface TaintReport {
    * bundle by hand.
    */
   readonly byHand: readonly Held[];
+  /** What the CA above must revoke, and what its peers refuse afterwards: a sentence each. */
+  readonly above: readonly string[];
   /** Undefined after a dry run. */
   readonly revocation: MadeRevocation | undefined;
 }
@@ -164,7 +167,8 @@ async function reportOf(
   { records, plan: { authority, root } }: Planned,
   deps: TaintDeps,
 ): Promise<Omit<TaintReport, 'refused' | 'revocation'>> {
-  const known = { authority, root, agents: deps.agents.list().length };
+  const above = aboveAfterTaint(records, { authority, root }, deps.clock.now());
+  const known = { authority, root, agents: deps.agents.list().length, above };
   // A root that signs or retires is in every bundle.
   if (root !== undefined && root.state !== 'published') return { ...known, byHand: [] };
   const other = root ?? { ...authority, sequence: NEVER };
@@ -196,7 +200,16 @@ async function transit(
     by,
     until: addSeconds(notAfter, AFTER_END_SECONDS),
   } as const;
-  const event = { type: 'authority.tainted', serial, kind, moves, reason, by } as const;
+  const above = certifiedAbove(authority);
+  const event = {
+    type: 'authority.tainted',
+    serial,
+    kind,
+    moves,
+    reason,
+    by,
+    ...(above && { above }),
+  } as const;
   const write = async (): Promise<ChangedRevocation> => {
     const changed = await store.taintAuthority({ authority: serial, moves, draft }, event);
     ensure(changed !== undefined, 'rotation', FASTER);

@@ -56,7 +56,7 @@ export interface StoredCross extends Numbered {
 
 /** Its number is that of the newest change of the bundle that it was part of, or 0. */
 export interface StoredAuthority extends AuthorityRecord, Numbered {
-  /** Of a root, until it is removed. */
+  /** Of a root, also when it was removed: its peers do not know that. */
   readonly cross?: StoredCross | undefined;
   /** When it came into its state, by the clock of then; 1970 for a move by an older release. */
   readonly movedAt: Date;

@@ -124,6 +124,8 @@ export type AuditEvent =
       readonly moves: readonly { readonly serial: string; readonly from: string; readonly to: string }[];
       readonly reason: string;
       readonly by: string;
+      /** What a CA above has certified of it, and must revoke. */
+      readonly above?: { readonly issuer: string; readonly serial: string; readonly notAfter: string };
     }
   | JwtKeyEvent
   | {

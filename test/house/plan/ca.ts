@@ -118,7 +118,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     PROTO,
     ...ca('agents registry config.ts open-log.ts cli cli/login'),
   ],
-  'ca/src/cli/rotation': [...shared('ground unix cli config keys'), PROTO, ...ca('cli cli/operator')],
+  'ca/src/cli/rotation': [...shared('text ground unix cli config keys'), PROTO, ...ca('cli cli/operator')],
   'ca/src/cli/review': [...shared('text ground cli'), PROTO, ...ca('cli cli/operator')],
   'ca/src/cli/backup': [
     ...shared('text ground cli audit-verify'),

@@ -9,6 +9,7 @@ import {
   MisuseError,
   meant,
 } from '@chancery/shared/cli/program.ts';
+import { printable } from '@chancery/shared/text/printable.ts';
 import { instant, OPERATOR_FLAGS, printJson, printTable } from '../flags.ts';
 import { callOperator } from '../operator/admin.ts';
 import { importAuthority, requestAbove, requestAuthority, requestLine } from './offline.ts';
@@ -95,11 +96,16 @@ async function list(invocation: Invocation, io: Io): Promise<ExitStatus> {
 }
 
 /** Of a root that a CA above has certified. */
-function crossLine({ serial, crossUntil, crossIssuer }: Authority, now: bigint): string {
+export function crossLine(authority: Authority, now: bigint): string {
+  const { serial, state, crossUntil, crossIssuer, toRevokeAbove } = authority;
+  if (toRevokeAbove !== '') return printable(toRevokeAbove);
+  const by = printable(crossIssuer);
   const until = instant(crossUntil);
   const ends =
     crossUntil > now ? `until ${until}` : `which ended at ${until}: peers that trust only that refuse all`;
-  return `root ${serial} is certified from above, by ${crossIssuer}, ${ends}`;
+  if (state === 'removed')
+    return `root ${serial} was removed, and was certified from above, by ${by}, ${ends}`;
+  return `root ${serial} is certified from above, by ${by}, ${ends}`;
 }
 
 /** Its key was a file here, and was removed. A token or a key service may have one of a removed authority. */

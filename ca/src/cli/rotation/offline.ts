@@ -10,6 +10,7 @@ import type { ExitStatus, Invocation, Io } from '@chancery/shared/cli/program.ts
 import { asBuffer, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
+import { printable } from '@chancery/shared/text/printable.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { inFile, readWholeFile } from '@chancery/shared/unix/files/whole-file.ts';
 import { instant, printJson, printWarnings } from '../flags.ts';
@@ -131,12 +132,21 @@ export async function importAuthority(file: string, invocation: Invocation, io: 
   else {
     io.out(`${importedLine(imported, dryRun)}\n`);
     for (const [n, each] of imported.chain.entries())
-      io.out(`  ${n + 1}  ${each.subject}, issued by ${each.issuer}, until ${instant(each.notAfter)}\n`);
+      io.out(`  ${n + 1}  ${linkText(each)}, until ${instant(each.notAfter)}\n`);
     printWarnings(io, imported.warnings);
     if (dryRun) io.out('nothing was changed (dry run)\n');
   }
   return 0;
 }
+
+/** Names that a stranger may have chosen. */
+export const linkText = ({
+  subject,
+  issuer,
+}: {
+  readonly subject: string;
+  readonly issuer: string;
+}): string => printable(`${subject}, issued by ${issuer}`);
 
 /** The file, whole. Throws file. */
 export function readCarried(file: string): Buffer {

@@ -2,6 +2,7 @@
 import type { TaintResponse } from '@chancery/proto/gen/chancery/v1/rotation.ts';
 import { type Command, type Io, JSON_FLAG, MisuseError } from '@chancery/shared/cli/program.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import { printable } from '@chancery/shared/text/printable.ts';
 import { waitedFor } from '../bar.ts';
 import { instant, OPERATOR_FLAGS, printJson, printTable } from '../flags.ts';
 import { callOperator } from '../operator/admin.ts';
@@ -12,6 +13,10 @@ const MAX_ROWS = 20;
 const NEXT =
   'next: `chancery-ca backup`, since backups of before may lack the key of that root; ' +
   'then, if no root stands by, `chancery-ca rotate standby`\n';
+
+const OPERATORS =
+  'operators on other machines are not told: a thief on the way can answer them in the place of the CA. Use the ' +
+  'admin socket until they have signed in anew with a carried bundle, or the stolen intermediate has ended\n';
 
 export const taint: Command = {
   says:
@@ -60,8 +65,10 @@ function printReport(io: Pick<Io, 'out' | 'columns'>, report: TaintResponse, dry
   } else {
     io.out(`tainted ${named} (revocation ${report.revocation}): ${many} are refused\n`);
     io.out(`root ${root?.serial} signs; ${agents} connected agents renew within seconds\n`);
+    io.out(OPERATORS);
     if (authority?.kind === 'root') io.out(NEXT);
   }
+  for (const each of report.above) io.out(`${printable(each)}\n`);
   if (byHand.length === 0) return;
   const { certificates = 0n } = byHandTotal ?? {};
   io.out(`by hand: the holders of ${certificates} certificates may not know that root, and nobody whom they trust can

@@ -1,6 +1,7 @@
 /** What a rotation looks like on a terminal. */
 import type { HeldCertificates, Rotation } from '@chancery/proto/gen/chancery/v1/rotation.ts';
 import type { Io } from '@chancery/shared/cli/program.ts';
+import { printable } from '@chancery/shared/text/printable.ts';
 import { instant, printTable } from '../flags.ts';
 
 interface Words {
@@ -77,7 +78,7 @@ export function printRotation(io: Pick<Io, 'out' | 'err' | 'columns'>, rotation:
   if (waits.length > 0) io.out(`${held}${waits.map((each) => `  ${each}\n`).join('')}`);
   printStragglers(io, rotation);
   printHeld(io, [...rotation.unheard, ...rotation.chained]);
-  for (const each of fromAbove(rotation)) io.out(`${each}\n`);
+  for (const each of fromAbove(rotation)) io.out(`${printable(each)}\n`);
   const isBare = rotation.kind === '' && rotation.roots.every(({ state }) => state !== 'standby');
   const isOffline = rotation.roots.some(({ state, keyHome }) => state === 'active' && keyHome === 'offline');
   if (isBare && !isOffline) io.out(`${NO_STANDBY}\n`);
@@ -87,17 +88,12 @@ export function printRotation(io: Pick<Io, 'out' | 'err' | 'columns'>, rotation:
     io.out(`next:  \`${command} next${yes}\` ${steps[next] ?? next}\n`);
 }
 
-/** What peers that trust only a CA above lose by the rotation, where it has certified the root that signs. */
-function fromAbove({ roots, stage }: Rotation): readonly string[] {
-  if (!roots.some(({ state, crossUntil }) => state === 'active' && crossUntil > 0n)) return [];
-  const lacking = roots.filter(({ crossUntil, state }) => crossUntil === 0n && state !== 'retiring');
-  const how = (root: string) => `chancery-ca authorities request --above ${root}`.trim();
-  const says = 'peers that trust only that CA refuse what it signs';
-  if (stage === 'idle' && lacking.length === 0)
+/** What peers that trust only a CA above refuse, or may come to. */
+function fromAbove({ roots, stage, above }: Rotation): readonly string[] {
+  const isCertified = roots.some(({ state, crossUntil }) => state === 'active' && crossUntil > 0n);
+  if (stage === 'idle' && above.length === 0 && isCertified)
     return ['a CA above has certified the root that signs; the next root needs that, too, before it signs'];
-  return lacking.map(
-    ({ serial }) => `root ${serial} has no certificate from the CA above, and ${says}: ${how(serial)}`,
-  );
+  return above;
 }
 
 function sentenceOf({ stage, roots, kind }: Rotation): string {

@@ -15,6 +15,7 @@ const at = (stage: string, states: Readonly<Record<string, string>>): Rotation =
       stragglers: [],
       unheard: [],
       chained: [],
+      above: [],
       agents: 0n,
       stragglerCount: 0n,
       ...{ kind: '', made: '', endedAt: 0n },

@@ -60,6 +60,7 @@ function jwtRotationMessage(status: JwtStatus): RotationMessage {
     ...progressMessage({ ...status, unheard: [], chained: [] }),
     roots: [active, other].flatMap((each) => (each === undefined ? [] : [jwtKeyMessage(each)])),
     kind: 'jwt',
+    above: [],
   };
 }
 
@@ -78,14 +79,15 @@ function rotationMessage(status: RotationStatus): RotationMessage {
   const { active, other, standby } = status;
   return {
     ...progressMessage(status),
+    above: [...status.above],
     roots: [active, other, standby].flatMap((each) => (each === undefined ? [] : [rootMessage(each)])),
     kind: '',
   };
 }
 
-type Progress = Omit<RotationStatus, 'active' | 'other' | 'standby' | 'missing'>;
+type Progress = Omit<RotationStatus, 'active' | 'other' | 'standby' | 'missing' | 'above'>;
 
-function progressMessage(status: Progress): Omit<RotationMessage, 'roots' | 'kind'> {
+function progressMessage(status: Progress): Omit<RotationMessage, 'roots' | 'kind' | 'above'> {
   const { stage, next, waits, made, endedAt, agents, stragglers, unheard, chained } = status;
   return {
     stage,

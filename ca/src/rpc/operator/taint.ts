@@ -32,13 +32,20 @@ const reportMessage = (report: TaintReport): TaintResponse => ({
   byHand: report.byHand.slice(0, MAX_LISTED).map(heldMessage),
   byHandTotal: totalMessage(report.byHand),
   revocation: BigInt(report.revocation?.number ?? 0),
+  above: [...report.above],
   jwtKey: report.jwtKey && jwtKeyMessage(report.jwtKey),
 });
 
 const stateIn = (each: ListedAuthority['authority']): string =>
   each.kind === 'jwt' ? each.state : stateOf(each);
 
-const authorityMessage = ({ authority, held, keyId, keySha256 }: ListedAuthority): Authority => ({
+const authorityMessage = ({
+  authority,
+  held,
+  keyId,
+  keySha256,
+  toRevokeAbove,
+}: ListedAuthority): Authority => ({
   serial: authority.serial,
   kind: authority.kind,
   state: authority.taintedAt === undefined ? stateIn(authority) : 'tainted',
@@ -50,6 +57,7 @@ const authorityMessage = ({ authority, held, keyId, keySha256 }: ListedAuthority
   keyHome: authority.key.home,
   keyReference: authority.key.reference,
   held: totalMessage(held),
+  toRevokeAbove,
   ...crossMessage(authority),
 });
 
@@ -58,5 +66,6 @@ function crossMessage(
 ): Pick<Authority, 'crossUntil' | 'crossIssuer'> {
   const top = authority.kind === 'jwt' ? undefined : authority.cross?.chain.at(-1);
   if (authority.kind === 'jwt' || top === undefined) return { crossUntil: 0n, crossIssuer: '' };
-  return { crossUntil: crossUntilOf(authority), crossIssuer: nameTextOf({ der: top }).issuer };
+  const crossIssuer = nameTextOf({ der: top }).issuer;
+  return { crossUntil: crossUntilOf(authority), crossIssuer };
 }

@@ -98,7 +98,10 @@ function ensureIsOf(root: Certificate, cross: Certificate, code: Refusal): void 
   const [has, wants] = [cross, root].map((each) => readSubjectKeyIdentifier(each, code));
   const isSameKeyId = has !== undefined && wants !== undefined && equal(has, wants);
   const says = 'the first certificate has not the subject key identifier of the root';
-  ensure(isSameKeyId, code, `${says}, by which peers find it: the CA above must keep that of the request`);
+  const openssl =
+    'with openssl: copy_extensions = copy, and a section of extensions without subjectKeyIdentifier';
+  const keep = 'the CA above must keep that of the request';
+  ensure(isSameKeyId, code, `${says}, by which peers find it: ${keep} (${openssl})`);
 }
 
 /** Whether a certificate is that of a root: its own issuer, by name and key identifier. Checks no signature. */

@@ -119,9 +119,8 @@ function statements(db: DatabaseSync) {
         key_home, key_reference, standby, ordinal)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(ordinal), 0) + 1 FROM authorities))`),
     vouched: sql(`UPDATE authorities SET publication = ? WHERE serial = ? AND kind = 'root'`),
-    // What a CA above has certified goes with the root.
-    move: sql(`UPDATE authorities SET state = ?1, sequence = ?2, moved_at = ?3,
-      cross_chain = iif(?1 = 'removed', NULL, cross_chain) WHERE serial = ?4`),
+    // What a CA above has certified stays on record: its peers do not hear what is removed here.
+    move: sql('UPDATE authorities SET state = ?, sequence = ?, moved_at = ? WHERE serial = ?'),
     cross: sql(`UPDATE authorities SET cross_chain = ?, cross_sequence = ? WHERE serial = ? AND kind = 'root'
       AND state IN ('prepared', 'published', 'active') AND cross_sequence = ?`),
     taint: sql('UPDATE authorities SET tainted_at = ?, sequence = ? WHERE serial = ?'),

@@ -88,6 +88,8 @@ export interface Rotation {
   made: string;
   /** When the last rotation ended, seconds since 1970; 0 before the first. */
   endedAt: bigint;
+  /** What peers that trust only a CA above refuse, a sentence each, with what to do. */
+  above: string[];
 }
 
 export interface RotatingRoot {
@@ -167,6 +169,8 @@ export interface Authority {
   crossUntil: bigint;
   /** Who issued the uppermost certificate of that chain, as text: in general the root of the CA above. Empty without one. */
   crossIssuer: string;
+  /** Of a tainted root that a CA above has certified: what that CA must revoke, as a sentence. */
+  toRevokeAbove: string;
 }
 
 export interface TaintRequest {
@@ -201,7 +205,11 @@ export interface TaintResponse {
   /** The number of the revocation of its key; 0 after a dry run. */
   revocation: bigint;
   /** Of a JWT key: the one that signs after it; absent where a dry run would make one. */
-  jwtKey: RotatingRoot | undefined;
+  jwtKey:
+    | RotatingRoot
+    | undefined;
+  /** What the CA above must revoke, and what its peers refuse afterwards: a sentence each, with what to do. */
+  above: string[];
 }
 
 function createBaseRotateRequest(): RotateRequest {
@@ -619,6 +627,7 @@ function createBaseRotation(): Rotation {
     kind: "",
     made: "",
     endedAt: 0n,
+    above: [],
   };
 }
 
@@ -674,6 +683,9 @@ export const Rotation: MessageFns<Rotation> = {
         throw new globalThis.Error("value provided for field message.endedAt of type int64 too large");
       }
       writer.uint32(112).int64(message.endedAt);
+    }
+    for (const v of message.above) {
+      writer.uint32(122).string(v!);
     }
     return writer;
   },
@@ -801,6 +813,14 @@ export const Rotation: MessageFns<Rotation> = {
             }
 
             message.endedAt = reader.int64() as bigint;
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.above.push(reader.string());
             continue;
           }
         }
@@ -1288,6 +1308,7 @@ function createBaseAuthority(): Authority {
     held: undefined,
     crossUntil: 0n,
     crossIssuer: "",
+    toRevokeAbove: "",
   };
 }
 
@@ -1340,6 +1361,9 @@ export const Authority: MessageFns<Authority> = {
     }
     if (message.crossIssuer !== "") {
       writer.uint32(106).string(message.crossIssuer);
+    }
+    if (message.toRevokeAbove !== "") {
+      writer.uint32(114).string(message.toRevokeAbove);
     }
     return writer;
   },
@@ -1461,6 +1485,14 @@ export const Authority: MessageFns<Authority> = {
             message.crossIssuer = reader.string();
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.toRevokeAbove = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1553,6 +1585,7 @@ function createBaseTaintResponse(): TaintResponse {
     byHandTotal: undefined,
     revocation: 0n,
     jwtKey: undefined,
+    above: [],
   };
 }
 
@@ -1590,6 +1623,9 @@ export const TaintResponse: MessageFns<TaintResponse> = {
     }
     if (message.jwtKey !== undefined) {
       RotatingRoot.encode(message.jwtKey, writer.uint32(74).fork()).join();
+    }
+    for (const v of message.above) {
+      writer.uint32(82).string(v!);
     }
     return writer;
   },
@@ -1677,6 +1713,14 @@ export const TaintResponse: MessageFns<TaintResponse> = {
             }
 
             message.jwtKey = RotatingRoot.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.above.push(reader.string());
             continue;
           }
         }
