@@ -38,7 +38,7 @@ const ROOMS = [
 const UNHURRIED_MS = 180_000;
 /** The machine may become busier than it was without a mutant. */
 const TIMES_SLOWER = 3;
-/** What is quick without a mutant has this long. */
+/** The shortest time limit of a test. */
 const SHORTEST_LIMIT_MS = 15_000;
 
 const limitOf = (slowest: number): number => Math.max(SHORTEST_LIMIT_MS, Math.ceil(TIMES_SLOWER * slowest));

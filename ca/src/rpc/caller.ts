@@ -19,7 +19,7 @@ export interface TlsCaller extends Answered {
   svid(now: Date): VerifiedSvid;
   readonly shownCertificate: boolean;
   /**
-   * Looks now. Undefined, or returns it, unless an operator's certificate was shown that is good. Throws revoked_peer.
+   * Who calls, looked up now. Undefined if no good certificate of an operator was shown. Throws revoked_peer.
    */
   readonly person?: () => Asker['person'];
 }

@@ -51,7 +51,7 @@ export interface CrossDraft extends Pick<StoredCross, 'chain'> {
 export interface CrossStore {
   /**
    * Writes it with its audit entry; resolves with its number, which is that of a change of the bundle. Undefined, and
-   * nothing is written, if the root has another one by now, or neither signs nor may come to sign.
+   * nothing is written, if the root has another one by now, or is retiring or removed.
    */
   saveCross(draft: CrossDraft, event: AuditEvent): Promise<Numbered | undefined>;
 }

@@ -23,10 +23,12 @@ const folder = makeFolder();
 afterAll(() => removeFolder(folder));
 let databases = 0;
 let store: Store;
+let clock: ManualClock;
 let reported: number;
 
 beforeEach(async () => {
-  store = await openSqlite(':memory:', new ManualClock(NOW));
+  clock = new ManualClock(NOW);
+  store = await openSqlite(':memory:', clock);
   reported = 0;
 });
 afterEach(() => store.close());
@@ -224,3 +226,23 @@ test.each(['⚙️ settings', 'soft\u00adhyphen', '\u{1f468}\u200d\u{1f4bb}', 'a
     expect(await counts()).toEqual([1, 1, 1]);
   },
 );
+
+test('the spools of nodes that are gone are forgotten after 180 days, when another gateway reports', async () => {
+  const days = (count: number) => clock.advanceTo(new Date(NOW.getTime() + count * 24 * 60 * 60 * 1000));
+  const through = async (name: string) => (await store.reportedThrough({ ...spool, spool: name })).through;
+  const first = async (name: string, reporter: string, node: string) => {
+    const { record } = {
+      record: { id: 'a', stage: 'decided', time: NOW.toISOString(), server: 's' },
+    } as const;
+    const about = { reporter: parseSpiffeId(`${ID}/${reporter}`), spool: name, node };
+    await store.report(about, 1, [{ type: 'call.recorded', ...about, serial: '40aa', number: 1, record }]);
+  };
+  const [gone, other, last] = ['08', '09', '0a'].map((byte) => byte.repeat(16)) as [string, string, string];
+  await first(gone, 'gateway', 'gcp/1');
+  days(180);
+  await first(other, 'other', 'gcp/2');
+  expect(await through(gone)).toBe(1);
+  days(181);
+  await first(last, 'other', 'gcp/3');
+  expect(await through(gone)).toBe(0);
+});

@@ -10,6 +10,8 @@ import { fromHex } from './rows.ts';
  * Beyond it, the longest silent is forgotten.
  */
 const MAX_SPOOLS = 1_000;
+/** A spool that is silent for longer is forgotten, so that nodes that come and go leave no rows for ever. */
+const MAX_SILENCE_MS = 180 * 24 * 60 * 60 * 1000;
 
 /** Times are milliseconds. Every method blocks. */
 export class SpoolTable {
@@ -48,7 +50,9 @@ export class SpoolTable {
   heard(at: number, { reporter, spool, node = '' }: Spool, { through, last }: Reported): void {
     const isNew = this.#sql.through.get(reporter, fromHex(spool)) === undefined;
     this.#sql.save.run(reporter, fromHex(spool), through, at, node, last === '' ? null : fromHex(last));
-    if (isNew) this.#sql.forget.run(reporter, node, MAX_SPOOLS);
+    if (!isNew) return;
+    this.#sql.forget.run(reporter, node, MAX_SPOOLS);
+    this.#sql.forgetSilent.run(at - MAX_SILENCE_MS);
   }
 }
 
@@ -61,6 +65,7 @@ export interface Given {
 function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   return {
+    forgetSilent: sql('DELETE FROM spools WHERE heard_at < ?'),
     through: sql('SELECT through, last FROM spools WHERE reporter = ? AND spool = ?'),
     save: sql(`INSERT INTO spools (reporter, spool, through, heard_at, node, last) VALUES (?, ?, ?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET last = iif(excluded.through > through, excluded.last, last),
