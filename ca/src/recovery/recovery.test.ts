@@ -411,6 +411,75 @@ describe('an authority that was tainted after the backup', () => {
     await issue('40ff');
   });
 
+  describe('without a certificate', () => {
+    const stranger = { by: '10.0.0.1', id: undefined };
+    const names = ['root', 'other', 'intermediate'] as const;
+    const lists = () =>
+      handed(6, [...known, ...names.map((each, n) => stolen(3 + n, nameOf(each))), revoked(6)]);
+
+    test('I229 no authority is taken away or revoked: it is named, and nothing is issued', async () => {
+      await recovery.take(lists(), stranger);
+      await recovery.take(lists(), stranger);
+      expect([await states(), settled, numbers()]).toEqual([all, 0, [1, 2, 6]]);
+      await recovery.take(handed(2, known), from);
+      for (const restart of [false, true]) {
+        if (restart) await reopen();
+        expect(recovery.whyHeld()).toMatch(/issues nothing yet: without a certificate.*\(40aa, 40bb, 40cc\)/);
+        await expect(issue(serials.intermediate)).rejects.toThrow(refusal('recovering', /restored/));
+      }
+      expect((await events()).filter((type) => type === 'ca.handedBack')).toHaveLength(1);
+      expect(said.filter((each) => each.includes('40bb'))).toHaveLength(1);
+    });
+
+    test('I229 an operator who accepts the loss keeps them', async () => {
+      await recovery.take(lists(), stranger);
+      expect(await recovery.acceptLoss('log.key was stolen', 'uid 0')).toBe(true);
+      expect([await states(), recovery.whyHeld()]).toEqual([all, undefined]);
+      await issue(serials.intermediate);
+      await restore();
+      records = await store.authorities();
+      expect(recovery.whyHeld()).toMatch(/waits for what gateways hand back/);
+    });
+
+    test('I229 what one without a certificate names takes no revocation of another back', async () => {
+      await recovery.take(lists(), stranger);
+      await recovery.take(handed(8, [...known, stolen(3, nameOf('root')), revoked(8)]), stranger);
+      expect(numbers()).toEqual([1, 2, 6, 8]);
+    });
+
+    test('I229 a peer with a certificate that brings the same is asked for it, and is believed', async () => {
+      await recovery.take(lists(), stranger);
+      expect(await recovery.take({ ...lists(), list: [] }, from)).toBe(true);
+      await recovery.take(lists(), from);
+      expect(await states()).toMatchObject({ other: 'tainted, removed', intermediate: 'tainted, removed' });
+      expect([numbers(), settled]).toEqual([[1, 2, 3, 4, 5, 6], 1]);
+      expect(recovery.whyHeld()).toMatch(/^root 40aa/);
+    });
+
+    test('I229 the wait ends by itself once an operator has tainted what was named', async () => {
+      await recovery.take(handed(3, [...known, stolen(3, nameOf('intermediate'))]), stranger);
+      await recovery.take(handed(2, known), from);
+      const draft = { target: { kind: 'authority', value: nameOf('intermediate') }, reason: 'keyCompromise' };
+      const moves = move('intermediate', 'active', 'removed');
+      const made = { ...draft, by: 'x', until: undefined } as never;
+      await store.taintAuthority({ authority: serials.intermediate, moves, draft: made }, event);
+      records = await store.authorities();
+      await recovery.take(handed(2, known), from);
+      expect(recovery.whyHeld()).toBeUndefined();
+    });
+  });
+
+  test('I224 the wait ends with the next call of a gateway once the root that signs is tainted again', async () => {
+    await recovery.take(handed(3, [...known, stolen(3, nameOf('root'))]), from);
+    const moves = [...move('root', 'active', 'removed'), ...move('other', 'published', 'active')];
+    const target = { kind: 'authority', value: nameOf('root') } as const;
+    const draft = { target, reason: 'keyCompromise', by: 'x', until: undefined } as const;
+    await store.taintAuthority({ authority: serials.root, moves, draft }, event);
+    records = await store.authorities();
+    await recovery.take(handed(2, known), from);
+    expect(recovery.whyHeld()).toBeUndefined();
+  });
+
   test('what cannot be settled now is told, and takes nothing back', async () => {
     fails = true;
     await recovery.take(handed(3, [...known, stolen(3, nameOf('intermediate'))]), from);

@@ -54,6 +54,7 @@ export interface RecoveryDeps {
 
 /** An agent that was away for longer hands nothing back. */
 const TAKEN_BACK_SECONDS = 30 * 86_400;
+const WAITS = 'the CA was restored from a backup and issues nothing yet';
 const ADVICE = 'chancery-ca accept-loss --reason TEXT ends the wait';
 
 /** One for each process; what it knows is in the store. */
@@ -78,10 +79,12 @@ export class Recovery {
   readonly whyHeld = (): string | undefined => {
     const stolen = this.#whyStolen();
     if (stolen !== undefined || this.#known?.holds !== true) return stolen;
+    const claimed = this.#claimed();
+    if (claimed.length > 0) return `${WAITS}: ${claimOf(claimed)}`;
     const missing = this.#missing();
     const names = missing.length > 3 ? [...missing.slice(0, 3), `${missing.length - 3} more`] : missing;
     const waits = missing.length === 0 ? 'an operator' : `what gateways hand back: ${names.join(', ')}`;
-    return `the CA was restored from a backup and issues nothing yet: it waits for ${waits}; ${ADVICE}`;
+    return `${WAITS}: it waits for ${waits}; ${ADVICE}`;
   };
 
   /** By name; undefined if the root that signs is not stolen, or was tainted again since. */
@@ -112,6 +115,7 @@ export class Recovery {
     const { by, id } = bringer;
     const handed = {
       ...{ number: Number(number), list: isNewer ? list.map(readRevoked) : undefined, entries, by, awaited },
+      isCertified: id !== undefined,
       gateway: id !== undefined && gateways().has(id) ? id : undefined,
       until: addSeconds(clock.now(), longestSeconds),
     };
@@ -134,8 +138,8 @@ export class Recovery {
    */
   #tellsMore({ gateway, entries, awaited }: HandedBack, known: Known): boolean {
     const isUnheard = gateway !== undefined && !known.heard.includes(gateway);
-    const endsHold =
-      known.holds && known.stolenRoot === undefined && awaited.length > 0 && this.#missing().length === 0;
+    const isClear = this.#whyStolen() === undefined && this.#claimed().length === 0;
+    const endsHold = known.holds && isClear && awaited.length > 0 && this.#missing().length === 0;
     return isUnheard || endsHold || entries - known.entries > known.lost;
   }
 
@@ -172,6 +176,12 @@ export class Recovery {
     return claim.number === number && Buffer.compare(claim.digest, empty) === 0;
   }
 
+  /** Without those that were taken away since. */
+  #claimed(): readonly string[] {
+    const left = this.#deps.authorities.current().filter((each) => each.taintedAt === undefined);
+    return (this.#known?.claimed ?? []).filter((serial) => left.some((each) => each.serial === serial));
+  }
+
   #missing(): readonly string[] {
     return [...this.#deps.gateways()].filter((each) => this.#known?.heard.includes(each) !== true);
   }
@@ -199,9 +209,17 @@ export class Recovery {
       const stolen = this.#whyStolen();
       if (stolen !== undefined) log.error({}, stolen);
     }
+    const claimed = this.#claimed().filter((each) => before?.claimed.includes(each) !== true);
+    if (claimed.length > 0) log.error({ by }, claimOf(claimed));
     const lost = this.#known?.lost ?? 0;
     if (lost > (before?.lost ?? 0))
       log.warn({ entries: lost }, 'the audit log has lost entries of before the restore');
     if (before?.holds === true && this.#known?.holds === false) log.info({}, 'the restored CA issues again');
   }
+}
+
+/** What an operator decides. */
+function claimOf(serials: readonly string[]): string {
+  const says = `without a certificate it was handed back that authorities are stolen (${serials.join(', ')})`;
+  return `${says}: chancery-ca taint each of them, or ${ADVICE} and keeps them`;
 }

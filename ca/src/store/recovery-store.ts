@@ -18,6 +18,11 @@ export interface Recovery {
   readonly holds: boolean;
   /** The root that signs, by its serial, if its key was handed back as stolen: nothing is issued before its taint. */
   readonly stolenRoot: string | undefined;
+  /**
+   * Serials of authorities that a peer without a certificate has handed back as stolen, while nothing is issued: they
+   * are neither revoked nor taken away before a certified peer brings the same, or an operator taints them.
+   */
+  readonly claimed: readonly string[];
   /** SPIFFE IDs of gateways that have handed back what they have. */
   readonly heard: readonly string[];
 }
@@ -31,6 +36,8 @@ export interface HandedBack {
   /** Entries of the log, by a checkpoint; 0 without one. */
   readonly entries: number;
   readonly by: string;
+  /** Whether its certificate is good. */
+  readonly isCertified: boolean;
   /** The gateway that hands it back. */
   readonly gateway: SpiffeId | undefined;
   /** Gateways that must have handed back before anything is issued; none waits for an operator alone. */

@@ -2,7 +2,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
-import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
+import type { MadeRevocation, Revocation } from '@chancery/shared/revocation/revocation.ts';
 import type { HandedBack, Merged, Recovery } from '../recovery-store.ts';
 import type { Numbers } from './tables/authority-table.ts';
 import { fromHex } from './tables/rows.ts';
@@ -45,6 +45,7 @@ export class RecoveryTable {
       holds: row['holds'] === 1,
       since: new Date(Number(row['since'])),
       stolenRoot: this.#stolenRoot(),
+      claimed: row['holds'] === 1 ? this.#takenAway.claimed() : [],
       heard,
     };
   }
@@ -80,6 +81,7 @@ export class RecoveryTable {
   /** As `RecoveryStore.endHold`. */
   endByHand(reason: string, by: string, { tell }: Writing): boolean {
     if (this.#sql.end.run().changes === 0) return false;
+    this.#takenAway.forgetClaims();
     tell({ type: 'ca.issuesAgain', reason, by });
     return true;
   }
@@ -91,18 +93,28 @@ export class RecoveryTable {
     const [standing, before] = [new Set(list.map((each) => each.number)), Number(held.start)];
     const gone = inForce.filter((row) => Number(row['n']) < before && !standing.has(Number(row['n'])));
     const isHandedBack = (row: Row): boolean => Number(row['sequence']) > before;
-    const fresh = list.filter((each) => this.#sql.known.get(each.number) === undefined);
+    if (handed.isCertified) for (const each of list) this.#takenAway.forgetClaim(each.number);
+    const claims = handed.isCertified ? [] : list.filter((each) => this.#isStanding(each));
+    const isClaim = new Set<unknown>(claims);
+    const isKnown = (each: Revocation) => this.#sql.known.get(each.number) !== undefined;
+    const fresh = list.filter((each) => !isKnown(each) && !isClaim.has(each));
+    const claimed = claims.filter((each) => !isKnown(each));
+    // They come again, and are asked for, until a peer with a certificate brings them.
+    if (claims.length > 0 && fresh.length + claimed.length === 0) return NOTHING;
     const tainted = fresh.flatMap(({ target }) => (target.kind === 'authority' ? [target.value] : []));
     const sequence = taken.next();
     const from = `${by}, who handed it back`;
     const made = fresh.map((each): MadeRevocation => ({ ...each, by: from, at: new Date(at) }));
     for (const each of made) this.#insert(each, sequence);
+    for (const each of claimed) this.#takenAway.claim({ ...each, by: from, at: new Date(at) }, sequence);
     this.#takeAlong(handed, at);
     for (const each of tainted)
       this.#takenAway.take(each, { ...writing, reason: 'handed back after a restore', by: from });
-    const lifted = gone.filter((row) => isHandedBack(row) && row['kind'] !== 'authority');
+    const lifted =
+      claims.length > 0 ? [] : gone.filter((row) => isHandedBack(row) && row['kind'] !== 'authority');
     for (const row of lifted) this.#sql.lift.run(from, at, sequence, Number(row['n']));
-    this.#sql.merged.run(number, tainted.length > 0 ? 1 : 0, held.life);
+    const merged = claims.length > 0 ? held.merged : number;
+    this.#sql.merged.run(merged, tainted.length > 0 ? 1 : 0, held.life);
     const numbers = (rows: readonly Row[]): readonly number[] => rows.map((row) => Number(row['n']));
     const kept = numbers(gone.filter((row) => !isHandedBack(row)));
     for (const { number: n, target, reason, until } of made)
@@ -115,16 +127,15 @@ export class RecoveryTable {
         ...(until && { until: until.toISOString() }),
       });
     for (const row of lifted) tell({ type: 'revocation.lifted', ...targetOf(row), by: from });
-    tell({
-      type: 'ca.handedBack',
-      number,
-      made: made.length,
-      lifted: lifted.length,
-      kept: kept.slice(0, 100),
-      tainted,
-      by,
-    });
+    const counts = { made: made.length, lifted: lifted.length, kept: kept.slice(0, 100) };
+    const named = [...tainted, ...claimed.map(({ target }) => target.value)];
+    tell({ type: 'ca.handedBack', number, ...counts, tainted: named, by });
     return { made, lifted: numbers(lifted), kept, tainted };
+  }
+
+  /** Whether it names a root or an intermediate that was not taken away. */
+  #isStanding({ target }: Revocation): boolean {
+    return target.kind === 'authority' && this.#takenAway.standing(target.value) !== undefined;
   }
 
   #insert({ number, target, reason, by, at, until }: MadeRevocation, sequence: bigint): void {
@@ -155,6 +166,7 @@ export class RecoveryTable {
     const held = this.current();
     const isHeard = awaited.length > 0 && awaited.every((each) => held?.heard.includes(each));
     if (held?.holds !== true || !isHeard || held.stolenRoot !== undefined) return;
+    if (held.claimed.length > 0) return;
     this.#sql.end.run();
     tell({ type: 'ca.issuesAgain', reason: 'every gateway has handed back what it has', by });
   }

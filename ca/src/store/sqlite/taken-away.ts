@@ -3,6 +3,7 @@ import { hash } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { equal } from '@chancery/shared/ground/bytes.ts';
+import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { keyNameOf } from '@chancery/shared/x509/verify/svid.ts';
 import { keepsKey, maySign } from '../authority-states.ts';
@@ -23,14 +24,12 @@ export interface Taking {
 export class TakenAway {
   readonly #authorities: AuthorityTable;
   readonly #jwtKeys: JwtTable;
-  readonly #revoked: ReturnType<DatabaseSync['prepare']>;
+  readonly #sql: ReturnType<typeof statements>;
 
   constructor(db: DatabaseSync) {
     this.#authorities = new AuthorityTable(db);
     this.#jwtKeys = new JwtTable(db);
-    this.#revoked = db.prepare(
-      "SELECT 1 FROM revocations WHERE kind = 'authority' AND value = ? AND lifted_at IS NULL",
-    );
+    this.#sql = statements(db);
   }
 
   /**
@@ -48,7 +47,37 @@ export class TakenAway {
   /** The serial of the root that signs though its key is revoked; undefined if it is not. */
   stolenRoot(): string | undefined {
     const root = this.#authorities.all().find((each) => each.kind === 'root' && maySign(each));
-    return root !== undefined && this.#revoked.get(nameOf(root)) !== undefined ? root.serial : undefined;
+    return root !== undefined && this.#sql.revoked.get(nameOf(root)) !== undefined ? root.serial : undefined;
+  }
+
+  /** The serial of the root or intermediate of this key; undefined if there is none, or if it was taken away. */
+  standing(keySha256: string): string | undefined {
+    const isIt = (each: StoredAuthority) => each.taintedAt === undefined && nameOf(each) === keySha256;
+    return this.#authorities.all().find((each) => keepsKey(each) && isIt(each))?.serial;
+  }
+
+  /**
+   * Writes down that a peer without a certificate has handed this back. It is not in force, and a certified peer or an
+   * operator decides: the log's key alone could otherwise take away what does not come back.
+   */
+  claim({ number, target, reason, by, at }: MadeRevocation, sequence: bigint): void {
+    const time = at.getTime();
+    this.#sql.claim.run(number, target.kind, target.value, reason, by, time, CLAIMED, time, sequence);
+  }
+
+  /** Forgets that it was claimed: a certified peer has it, too. */
+  forgetClaim(number: number): void {
+    this.#sql.forgetClaim.run(number, CLAIMED);
+  }
+
+  /** An operator says that none of them counts. */
+  forgetClaims(): void {
+    this.#sql.forgetClaims.run(CLAIMED);
+  }
+
+  /** Serials of authorities that are claimed to be stolen and were not taken away. */
+  claimed(): readonly string[] {
+    return this.#sql.claims.all(CLAIMED).flatMap((row) => this.standing(String(row['value'])) ?? []);
   }
 
   #takeAuthority(records: readonly StoredAuthority[], found: StoredAuthority, taking: Taking): void {
@@ -67,6 +96,20 @@ export class TakenAway {
     this.#jwtKeys.takeAway(serial, at, numbers);
     tell({ type: 'jwtKey.tainted', serial, moves: keepsKey(found) ? [toRemoved(found)] : [], reason, by });
   }
+}
+
+/** In the place of who lifted it. */
+const CLAIMED = 'nobody: handed back without a certificate, and not in force';
+
+function statements(db: DatabaseSync) {
+  const authority = "kind = 'authority' AND value = ?";
+  return {
+    revoked: db.prepare(`SELECT 1 FROM revocations WHERE ${authority} AND lifted_at IS NULL`),
+    claim: db.prepare('INSERT INTO revocations VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?, ?)'),
+    claims: db.prepare('SELECT value FROM revocations WHERE lifted_by = ? ORDER BY n'),
+    forgetClaim: db.prepare('DELETE FROM revocations WHERE n = ? AND lifted_by = ?'),
+    forgetClaims: db.prepare('DELETE FROM revocations WHERE lifted_by = ?'),
+  };
 }
 
 const nameOf = ({ certificate }: StoredAuthority): string => keyNameOf(parseCertificate(certificate));
