@@ -44,12 +44,6 @@ const growing = (metric: string, step: number, silentStep: number, after: number
 });
 
 const ROWS: Readonly<Record<string, Row>> = {
-  ChanceryCrossCertificateEnds: always(
-    'chancery_cross_certificate_expiry_seconds{serial="a"}',
-    1814399,
-    1814400,
-    90,
-  ),
   ChanceryCaAbsent: {
     fires: { up: '1x60' },
     silent: { 'chancery_authority_expiry_seconds{kind="root"}': '9x60' },
@@ -82,6 +76,12 @@ const ROWS: Readonly<Record<string, Row>> = {
     },
     after: 10,
   },
+  ChanceryCrossCertificateEnds: always(
+    'chancery_cross_certificate_expiry_seconds{serial="a"}',
+    1814399,
+    1814400,
+    90,
+  ),
   ChanceryNoStandbyRoot: {
     fires: {
       'chancery_root_state{serial="a",state="active"}': '1x90',
