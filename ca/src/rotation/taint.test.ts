@@ -86,6 +86,26 @@ describe('an intermediate', () => {
     expect(bundle().retiring).toHaveLength(1);
   });
 
+  test('I205 is taken away in turn with all revocations, and holds up none while the CA gets its certificate', async () => {
+    const { promise: before, resolve: end } = Promise.withResolvers<void>();
+    const changing = rpc.revocations.change(() => before);
+    const write = vi.spyOn(rpc.store, 'taintAuthority');
+    const { promise: settled, resolve: go } = Promise.withResolvers<void>();
+    settle.mockReturnValue(settled);
+    const tainted = taint(issuer().serial);
+    for (let turn = 0; turn < 50; turn += 1) await new Promise(setImmediate);
+    expect(write).not.toHaveBeenCalled();
+    end();
+    await changing;
+    await vi.waitFor(() => expect(settle).toHaveBeenCalled());
+    const order = { target: { kind: 'id', value: id }, reason: 'unspecified', seconds: 0, by: BY } as const;
+    await rpc.revocations.revoke(order);
+    // What the taint has revoked is in force with it.
+    expect(rpc.revocations.sets.current().list).toHaveLength(2);
+    go();
+    await tainted;
+  });
+
   test('that signs no more is taken away, and the one that signs goes on', async () => {
     const old = issuer().serial;
     await rotation.renewIntermediate(BY, false);
