@@ -71,7 +71,8 @@ function orderOf(args: readonly string[]): Order {
 
 function numberOf(flag: string, text: string): number {
   if (/^\d{1,6}$/.test(text)) return Number(text);
-  throw new Error(`${flag}: a whole number is expected, found ${text}`);
+  console.error(`${flag}: a whole number is expected, found ${text}`);
+  process.exit(2);
 }
 
 async function main(order: Order): Promise<number> {
