@@ -19,8 +19,8 @@ const WORDS = ['request', 'import'];
 export const authorities: Command = {
   says:
     'Lists the authorities of the CA: roots, intermediates, JWT keys, their states. `request` shows what roots that ' +
-    'are offline are asked for, or asks for an intermediate; with --above it makes the request of a root to a CA ' +
-    'above this one. `import` takes an answer, of either.',
+    'are offline are asked for, or asks for an intermediate; with --above it makes the request of a root for a ' +
+    'CA above this one. `import` takes what the offline root or the CA above has signed.',
   positionals: '[request [--above [ROOT]] | import FILE]',
   words: WORDS,
   flags: {
@@ -33,7 +33,7 @@ export const authorities: Command = {
     },
     above: {
       type: 'boolean',
-      says: 'request: of the root that signs, or of ROOT, to a CA above, which certifies its key and its name.',
+      says: 'request: make the request of a root (the one that signs, or ROOT) for a CA above to sign.',
     },
     root: {
       type: 'string',
