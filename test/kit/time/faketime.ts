@@ -30,9 +30,13 @@ export function moveTime(dir: string): MovedTime {
   };
   pass(0);
   // A program looks into the file every two seconds, not at each look at its clock: libfaketime 0.9.10 reads it without
-  // a lock, two threads that do so at once see its offset half written, and Node ends where its monotonic clock goes back.
+  // a lock, two threads that do so at once see half an offset, and Node ends where its monotonic clock goes back.
   // Its own changes of the times of files would make those that a program reads differ from those that it wrote.
-  Object.assign(process.env, { FAKETIME_TIMESTAMP_FILE: file, FAKETIME_CACHE_DURATION: '1', NO_FAKE_STAT: '1' });
+  Object.assign(process.env, {
+    FAKETIME_TIMESTAMP_FILE: file,
+    FAKETIME_CACHE_DURATION: '1',
+    NO_FAKE_STAT: '1',
+  });
   process.env['LD_PRELOAD'] = LIBRARY;
   return {
     now: () => addSeconds(new Date(), ahead),
