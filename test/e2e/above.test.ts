@@ -1,5 +1,6 @@
 /** A CA above: a corporate CA of openssl certifies our root, and programs that trust only that CA are the judges. */
 import { spawnSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import tls from 'node:tls';
@@ -22,6 +23,12 @@ const ID = `spiffe://${TRUST_DOMAIN}/w`;
 const GATEWAY = `spiffe://${TRUST_DOMAIN}/gateway`;
 const WAIT = { timeout: 60_000, interval: 50 };
 const NGINX = nginxVersion();
+const resourcesFor = (address: string): readonly object[] => [
+  { kind: 'Identity', name: 'w', platform: 'unix', id: ID },
+  { kind: 'Identity', name: 'gateway', platform: 'unix', id: GATEWAY },
+  { kind: 'McpServer', name: 's', identity: GATEWAY, address },
+  { kind: 'Access', name: 'a', who: [ID], servers: ['s'], tools: { allow: ['*'] } },
+];
 
 const dir = makeFolder();
 const at = (name: string): string => join(dir, name);
@@ -37,12 +44,7 @@ beforeAll(async () => {
   corporate = makeOpensslCa(at('corporate'), TRUST_DOMAIN);
   gatewayPort = await freePort();
   const address = `127.0.0.1:${gatewayPort}`;
-  ({ ca, serving } = await serveUnixCa(dir, TRUST_DOMAIN, [
-    { kind: 'Identity', name: 'w', platform: 'unix', id: ID },
-    { kind: 'Identity', name: 'gateway', platform: 'unix', id: GATEWAY },
-    { kind: 'McpServer', name: 's', identity: GATEWAY, address },
-    { kind: 'Access', name: 'a', who: [ID], servers: ['s'], tools: { allow: ['*'] } },
-  ]));
+  ({ ca, serving } = await serveUnixCa(dir, TRUST_DOMAIN, resourcesFor(address)));
   const outputs = [{ dir: 'full', chain: 'full' }, { dir: 'short' }];
   const agent = makeAgent(ca, 'agent', { evidence: { unix: {} }, id: ID, outputs });
   const gateway = makeAgent(ca, 'gateway', {
@@ -168,6 +170,45 @@ describe('a CA above', () => {
     await vi.waitFor(() => expect(blocks(full)).toBe(4), WAIT);
     expect(verify(full)).toEqual([0, expect.stringMatching(/OK$/m)]);
     expect((await must('authorities')).match(/is certified from above/g)).toHaveLength(2);
+  });
+
+  test('I267 a chain that does not permit a DNS name which a resource in force gives is not imported', async () => {
+    const other = { kind: 'Identity', name: 'o', platform: 'unix', id: `${ID}/o` };
+    const give = () =>
+      ca.cli('authorities', 'import', at('second.pem'), '--root', corporate.root, '--dry-run');
+    for (const [name, ran] of [
+      [
+        'o.elsewhere.example',
+        { status: 1, stderr: expect.stringMatching(/do not permit the DNS name o\.elsewhere/) },
+      ],
+      [`o.${TRUST_DOMAIN}`, { status: 0, stderr: '' }],
+    ] as const) {
+      await ca.apply([...resourcesFor(`127.0.0.1:${gatewayPort}`), { ...other, x509: { dnsNames: [name] } }]);
+      expect(await give()).toMatchObject(ran);
+    }
+  });
+
+  test('a stolen root that it has certified: what it must revoke is said, and the root after it needs its own', async () => {
+    const { roots } = await statusOf();
+    const stolen = roots.find(({ state }: { state: string }) => state === 'active').serial;
+    const cross = new X509Certificate(fs.readFileSync(at('second.pem')));
+    const revoke = `the CA above must revoke its certificate ${cross.serialNumber.toLowerCase()} of root ${stolen}`;
+    expect(await must('taint', stolen, '--reason', 'a drill', '--dry-run')).toContain(revoke);
+    const before = fs.readFileSync(join(full, 'svid.pem'), 'utf8');
+    expect(await must('taint', stolen, '--reason', 'a drill', '--yes')).toContain(revoke);
+    expect(await must('authorities')).toContain(revoke);
+    // Peers of the CA above refuse what the root after it signs, until it has a chain.
+    const next = (await statusOf()).roots.find(({ state }: { state: string }) => state === 'active').serial;
+    expect(next).not.toBe(stolen);
+    await vi.waitFor(() => expect(fs.readFileSync(join(full, 'svid.pem'), 'utf8')).not.toBe(before), WAIT);
+    await vi.waitFor(() => expect(blocks(full)).toBe(2), WAIT);
+    expect(verify(full)).toEqual([2, expect.stringMatching(/unable to get/)]);
+    expect(await must('rotate', 'status')).toContain(`root ${next} has no certificate from the CA above`);
+    await certify([], 'third');
+    await vi.waitFor(() => expect(blocks(full)).toBe(4), WAIT);
+    expect(verify(full)).toEqual([0, expect.stringMatching(/OK$/m)]);
+    // What the thief could still show is what the CA above has to revoke.
+    expect(await must('authorities')).toContain(revoke);
   });
 });
 

@@ -49,15 +49,14 @@ export function readKeyFile(path: string, keks: KeyEncryption): KeyObject {
 
 function openByAny(path: string, keks: Iterable<Uint8Array>): KeyObject {
   const block = blockOf(path);
-  let newest: unknown;
+  let refused: unknown;
   for (const each of keks)
     try {
       return openKey(block, each, path);
     } catch (error) {
-      // That of the newest is told.
-      newest ??= error;
+      refused = error;
     }
-  throw newest;
+  throw refused;
 }
 
 function blockOf(path: string): Uint8Array {

@@ -13,7 +13,7 @@ export interface OpensslCa {
   mint(uri: string, name: string): { readonly chain: string; readonly key: string };
 }
 
-/** In `dir`; its intermediate may certify URIs of `host` only. */
+/** In `dir`; its intermediate may certify URIs of `host` and DNS names below it only. */
 export function makeOpensslCa(dir: string, host: string): OpensslCa {
   mkdirSync(dir, { recursive: true });
   const at = (name: string): string => join(dir, name);
@@ -123,7 +123,7 @@ basicConstraints = critical,CA:TRUE,pathlen:2
 keyUsage = critical,keyCertSign,cRLSign
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
-nameConstraints = critical,permitted;URI:${host}
+nameConstraints = critical,permitted;URI:${host},permitted;DNS:${host}
 [cross]
 authorityKeyIdentifier = keyid
 [leaf]

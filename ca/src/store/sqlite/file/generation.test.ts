@@ -2,10 +2,11 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from '
 import { join } from 'node:path';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
-import { NOW } from '../../../../../test/kit/certificates.ts';
+import { after, NOW } from '../../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
 import { makeFolder, removeFolder } from '../../../../../test/kit/processes.ts';
 import { refusal } from '../../../../../test/kit/refusal.ts';
+import { authority, draft } from '../../../../../test/kit/store/records.ts';
 import type { Store } from '../../store.ts';
 import { openSqlite } from '../sqlite.ts';
 
@@ -63,6 +64,46 @@ describe('the generation is written', () => {
     await store.append(event);
     await store.close();
     expect(written()).toBe('5\n');
+  });
+
+  test('at once for each change of what is trusted, and of what the CA signs with', async () => {
+    const store = await open();
+    const newest = async (): Promise<string> => `${(await store.events(0, 99)).length}\n`;
+    const next = { ...authority, serial: '40dd', state: 'prepared', notAfter: after(7200) } as const;
+    const intermediate = { ...next, serial: '40cc', kind: 'intermediate' } as const;
+    const asked = { label: '40ee', root: authority.serial, key: authority.key, pem: '', madeAt: NOW };
+    const jwtKey = { ...authority, kind: 'jwt', spki: Buffer.from('spki') } as const;
+    const move = (serial: string, from: 'prepared' | 'published', to: 'published' | 'active') => ({
+      serial,
+      from,
+      to,
+    });
+    const stolen = (serial: string) => ({ authority: serial, moves: [], draft });
+    const changes: readonly (readonly [string, () => Promise<unknown>])[] = [
+      ['an authority', () => store.saveAuthority(authority, event)],
+      ['the next one', () => store.saveAuthority(next, event)],
+      ['a move', () => store.moveAuthorities([move('40dd', 'prepared', 'published')], event)],
+      [
+        'a chain of a CA above',
+        () => store.saveCross({ root: '40dd', chain: [Buffer.of(1)], after: 0n }, event),
+      ],
+      ['an answer', () => store.answerAuthorityRequest(asked.label, intermediate, event)],
+      ['the list of a root', () => store.saveRootCrl({ root: '40dd', number: 1n, der: Buffer.of(1) }, event)],
+      ['a JWT key', () => store.saveJwtKey(jwtKey, event)],
+      ['the next JWT key', () => store.saveJwtKey({ ...jwtKey, serial: '40ff', state: 'prepared' }, event)],
+      ['a move of it', () => store.moveJwtKeys([move('40ff', 'prepared', 'published')], event)],
+      ['a taint', () => store.taintAuthority(stolen('40cc'), event)],
+      ['a taint of a JWT key', () => store.taintJwtKey(stolen('40ff'), event)],
+      ['a lift', async () => store.lift((await store.revocations()).list.at(-1)?.number ?? 0, 'uid 0')],
+    ];
+    await store.askForAuthority(asked, event);
+    for (const [what, change] of changes) {
+      const before = await newest();
+      expect([what, await change()]).not.toEqual([what, undefined]);
+      expect([what, written()]).toEqual([what, await newest()]);
+      expect([what, written()]).not.toEqual([what, before]);
+    }
+    await store.close();
   });
 
   test('at the start, where it was behind', async () => {
