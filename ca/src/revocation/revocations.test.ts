@@ -342,6 +342,16 @@ describe('a change of the store by another room', () => {
       refusal('revoked_peer', /revocation 1/),
     );
   });
+  test('that cannot be read is read once at a time, however many ask', async () => {
+    const reads = vi.spyOn(deps.store, 'revocations').mockRejectedValue(new Error('busy'));
+    await expect(revocations.change(elsewhere)).rejects.toThrow('busy');
+    for (let asked = 0; asked < 10; asked += 1)
+      expect(() => ensureGood()).toThrow(refusal('store', /could not be read/));
+    // This one comes after all that was asked for before it, and reads before it changes anything.
+    await expect(revocations.revoke(order('id', OTHER))).rejects.toThrow('busy');
+    expect(reads).toHaveBeenCalledTimes(3);
+    reads.mockRestore();
+  });
 });
 
 test('reports what would match, and changes nothing', async () => {

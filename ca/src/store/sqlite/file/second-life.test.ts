@@ -6,6 +6,7 @@ import { NOW } from '../../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
 import { makeFolder, removeFolder } from '../../../../../test/kit/processes.ts';
 import { refusal } from '../../../../../test/kit/refusal.ts';
+import type { AuthorityRecord } from '../../store.ts';
 import { openSqlite } from '../sqlite.ts';
 import { beginLife } from './second-life.ts';
 
@@ -78,10 +79,11 @@ describe('a root that was made after the backup', () => {
     ...({ serial: FIRST, kind: 'root', state: 'active', algorithm: 'ecdsa-p256' } as const),
     ...{ key: { home: 'file', reference: FIRST }, certificate: Buffer.from('first'), notAfter: NOW },
   };
-  const after = async (...events: readonly AuditEvent[]) => {
+  const after = (...events: readonly AuditEvent[]) => afterBackupOf([root], events);
+  const afterBackupOf = async (roots: readonly AuthorityRecord[], events: readonly AuditEvent[]) => {
     const path = join(folder, 'ca.db');
     const before = await openSqlite(path, new ManualClock(NOW));
-    await before.saveAuthority(root, certified({}));
+    for (const each of roots) await before.saveAuthority(each, certified({}));
     await before.close();
     const lost = events.map((event) => ({ at: NOW, event: JSON.stringify(event) }));
     beginLife(path, {
@@ -123,6 +125,16 @@ describe('a root that was made after the backup', () => {
       [FIRST, 'removed'],
       [SECOND, 'active'],
     ]);
+  });
+
+  test('and was prepared in the backup is published again, with its voucher, for agents that are behind', async () => {
+    const prepared = { ...root, serial: SECOND, state: 'prepared', notAfter: new Date(0) } as const;
+    const { authorities, voucher } = await afterBackupOf([root, prepared], [published]);
+    expect(authorities.map(({ serial, state }) => [serial, state])).toEqual([
+      [SECOND, 'published'],
+      [FIRST, 'active'],
+    ]);
+    expect(voucher?.event).toEqual(published);
   });
 
   test('and stands by, but was not in the bundle, is known to nobody', async () => {
