@@ -23,7 +23,13 @@ test.each(['missing', 'empty'])('a dataDir that is %s is left so: a restore make
   );
   if (how === 'empty') mkdirSync(join(folder, 'data'));
   const before = readdirSync(folder, { recursive: true });
-  const deps = { clock: new ManualClock(NOW), log: silentLog, random: () => new Uint8Array(32), ownUid: 0 };
+  const deps = {
+    clock: new ManualClock(NOW),
+    log: silentLog,
+    random: () => new Uint8Array(32),
+    ownUid: 0,
+    version: '',
+  };
   await expect(startCa(readCaConfig(file), deps)).rejects.toThrow(
     refusal('store', /^there is no root yet: .* restore dataDir$/),
   );

@@ -8,18 +8,16 @@ import { ensure, type IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import { serveHealth } from '@chancery/shared/health/server.ts';
-import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import { Callers } from '@chancery/shared/rpc/callers.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { ensurePrivateFolder } from '@chancery/shared/unix/files/safe-folder.ts';
 import { Agents } from './agents/agents.ts';
-import { attestorsFrom } from './attestors/index.ts';
 import { Authorities } from './authority/authorities.ts';
 import { recordedNodes } from './authority/recorded.ts';
 import { NO_ROOT } from './authority/records.ts';
-import { type CaSettings, paths, readBeside } from './config.ts';
+import { type CaSettings, paths } from './config.ts';
 import { type Cross, openCross } from './cross/cross.ts';
 import { type Doors, openDoors } from './door/doors.ts';
 import { openRates } from './door/rates.ts';
@@ -31,6 +29,7 @@ import { openMetrics } from './measure.ts';
 import { openRequests, type Requests } from './offline/requests.ts';
 import { keysOf } from './open-keys.ts';
 import { openLog } from './open-log.ts';
+import { openPlatforms, openSignIn } from './open-outside.ts';
 import { openPublic } from './open-public.ts';
 import { openRecovery } from './open-recovery.ts';
 import { openOperator } from './operator/operator.ts';
@@ -46,14 +45,13 @@ import { Nonces } from './rpc/exchange/nonces.ts';
 import { listenLocally, listenTls } from './rpc/listen.ts';
 import { recordRefusal } from './rpc/refuse.ts';
 import { grpcServer } from './rpc/server.ts';
+import { FileReads, settingsIn } from './serving/loaded.ts';
+import type { Self } from './serving/serving.ts';
 import { findPerson, peopleSeen, type SessionDeps } from './sign-in/sessions.ts';
-import { type SignInDeps, signIn } from './sign-in/sign-in.ts';
 import { tellOfClock } from './store/clock-warning.ts';
-import { nodeMemory } from './store/node-memory.ts';
 import { openSqliteThread } from './store/sqlite/sqlite.ts';
 import type { Store } from './store/store.ts';
 import { MAX_KEPT, Successions } from './succession/successions.ts';
-import { keySetFrom } from './tokens/jwks.ts';
 import { startUpkeep, whyUnfit } from './upkeep.ts';
 
 export interface ServeDeps {
@@ -61,6 +59,8 @@ export interface ServeDeps {
   readonly log: Log;
   readonly random: (size: number) => Uint8Array;
   readonly ownUid: number;
+  /** Of the program. */
+  readonly version: string;
 }
 
 export interface RunningCa {
@@ -129,11 +129,10 @@ export async function runCa(settings: CaSettings, deps: ServeDeps, store: Store)
   try {
     const [keys, cautious] = [await keysOf(settings), cautiousTime(deps.clock)];
     closeKeys = () => keys.close();
-    return {
-      ...(await openAll(settings, { ...deps, store, keys: keys.homes, cautious, open })),
-      lost: store.lost,
-      close,
-    };
+    const fileReads = new FileReads();
+    const ports = await openAll(settings, { ...deps, store, keys: keys.homes, cautious, open, fileReads });
+    fileReads.started();
+    return { ...ports, lost: store.lost, close };
   } catch (error) {
     await close();
     throw error;
@@ -144,6 +143,7 @@ type Ports = Pick<RunningCa, 'port' | 'httpPort' | 'crlPort' | 'jwtPort'>;
 
 interface OpenDeps extends ServeDeps {
   readonly cautious: () => Date;
+  readonly fileReads: FileReads;
   readonly store: Store;
   readonly keys: KeyHomes;
   /** Everything that has been opened and must be closed. */
@@ -177,24 +177,24 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const metrics = openMetrics({ ...deps, ...measured, recovery, lists });
   const successions = new Successions(clock, deps.random(32), await store.successions(MAX_KEPT));
   const [callers, nonces] = [new Callers<Caller>(), new Nonces(clock, deps.random)];
-  const { outcome, observe } = metrics;
-  const { vouchers, notes, checkpoint } = auditLog;
+  const [{ outcome, observe }, { vouchers, notes, checkpoint }] = [metrics, auditLog];
   const told = { vouchers, notes, checkpoint, recovery };
   const watched = { registry, revocations, successions, authorities, agents, ...told };
   const rooms = { ...watched, ...rates, callers, nonces, slow: doors.slow, outcome, observe, turnedAway };
   const audit = (event: AuditEvent) => store.append(event);
   const fold = openRefusals(settings, { ...deps, audit });
   const known = { connections: settings.limits.connections, trustDomain, attestors: platforms };
-  const [copyPath, people] = [paths(settings.dataDir).databaseCopy, () => peopleSeen(store)];
-  const twoPeople = settings.operators?.twoPeople ?? false;
+  const copyPath = paths(settings.dataDir).databaseCopy;
+  const [people, twoPeople] = [() => peopleSeen(store), settings.operators?.twoPeople ?? false];
+  const unfit = () => recovery.whyHeld() ?? whyUnfit(deps, authorities, own);
   const operating = { ...steps, ...rates, audit, copyPath, people, twoPeople };
-  const operator = openOperator({ ...deps, ...watched, ...operating });
+  const self = selfOf(settings, { ...deps, unfit });
+  const operator = openOperator({ ...deps, ...watched, ...operating, self });
   const signIn = openSignIn(settings, { ...deps, ...watched });
   const more = { operator, signIn, audit, fold, reports: store, crls: lists };
   const server = grpcServer({ ...deps, ...rooms, ...known, ...more });
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
   const port = await listenAll(settings, { ...deps, ...rooms, doors, inject: server.inject, svid: own.svid });
-  const unfit = () => recovery.whyHeld() ?? whyUnfit(deps, authorities, own);
   const { listen, healthOnly } = settings.http;
   const at = { ...hostAndPort(listen), metrics: healthOnly ? undefined : metrics };
   const http = await serveHealth({ ...at, unfit, log });
@@ -202,6 +202,17 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
   return { port, httpPort: http.port, ...ports };
 }
+
+/** What an operator may ask of this process itself. */
+const selfOf = (
+  settings: CaSettings,
+  { version, clock, fileReads, unfit }: OpenDeps & Pick<Self, 'unfit'>,
+): Self => ({
+  version,
+  since: clock.now(),
+  loaded: { settings: settingsIn(settings), files: fileReads.digests },
+  unfit,
+});
 
 type RotatingDeps = OpenDeps & Pick<RotationDeps, 'agents' | 'revocations'>;
 
@@ -244,27 +255,6 @@ function openRefusals({ limits }: CaSettings, deps: OpenDeps & { readonly audit:
   });
   open.push({ close: async () => refusals.close() });
   return (event: RefusalEvent, peer: RefusedPeer) => refusals.tell(event, peer);
-}
-
-/** Undefined if the config has no `operators`. */
-function openSignIn(settings: CaSettings, deps: OpenDeps & Pick<SignInDeps, 'authorities' | 'revocations'>) {
-  const { operators: config, trustDomain, file } = settings;
-  if (config === undefined) return undefined;
-  const outbound = openOutbound();
-  deps.open.push({ close: async () => outbound.close() });
-  const ca = config.ca === undefined ? undefined : readBeside(file)(config.ca);
-  const keys = keySetFrom({ discover: config.issuer }, { ...deps, outbound, ca });
-  const all = { ...deps, trustDomain, config, keys };
-  return { config, run: (request: Parameters<typeof signIn>[0]) => signIn(request, all) };
-}
-
-async function openPlatforms(settings: CaSettings, { store, clock, log, open }: OpenDeps) {
-  const outbound = openOutbound();
-  open.push({ close: async () => outbound.close() });
-  const { trustDomain, file } = settings;
-  const known = { trustDomain, memory: nodeMemory(store), readFile: readBeside(file), outbound, clock, log };
-  const attestors = await attestorsFrom(settings.attestors, known);
-  return new Map(attestors.map((attestor) => [attestor.type, attestor]));
 }
 
 interface ListenAllDeps extends OpenDeps {

@@ -17,7 +17,8 @@ const TRUST_DOMAIN = 'check.example';
 const dir = makeFolder();
 afterAll(() => removeFolder(dir));
 
-const deps = { clock: systemClock, log: silentLog, random: randomBytes, ownUid: process.getuid?.() ?? 0 };
+const ownUid = process.getuid?.() ?? 0;
+const deps = { clock: systemClock, log: silentLog, random: randomBytes, ownUid, version: 'test' };
 
 const root = makeAuthority('Manufacturer');
 const leaf = makeLeaf(`spiffe://${TRUST_DOMAIN}/web`, root);
@@ -74,7 +75,8 @@ describe('of the data folder', () => {
     expect(await ca.cli('check')).toMatchObject({ status: 0 });
     expect(listing()).toEqual(before);
     const running = await ca.serve();
-    const says = /is good: .*\na CA serves with this dataDir, so its data was not looked at: .*rotate status/;
+    const says =
+      /is good: .*\na CA serves with this dataDir: chancery-ca 0\.1\.0 since \S+Z, ready; .*not looked at\n/;
     expect(await ca.cli('check')).toMatchObject({ status: 0, stdout: expect.stringMatching(says) });
     const { stdout } = await ca.cli('check', '--json');
     expect(JSON.parse(stdout)).toMatchObject({ isServing: true });
@@ -82,6 +84,42 @@ describe('of the data folder', () => {
     const killed = listing();
     expect((await ca.cli('check')).stdout).toMatch(/is good: [^\n]*\n$/);
     expect(listing()).toEqual(killed);
+  });
+
+  test('a CA that serves says what it has in force, and what a restart would change', async () => {
+    const text = readFileSync(ca.config, 'utf8');
+    const running = await ca.serve();
+    const checked = await ca.cli('check');
+    expect(checked.stdout).toMatch(/^it has in force: 2 resources \(version 1\), 0 revocations$/m);
+    expect(checked.stdout).toMatch(/^ {2}root [0-9a-f]+: standby, until \S+Z$/m);
+    expect(checked.stdout).toMatch(/^ {2}intermediate [0-9a-f]+: active, until \S+Z$/m);
+    expect(checked.stdout).toMatch(/a restart would load what it has: nothing differs\n$/);
+
+    writeFileSync(ca.config, `${text}logLevel: debug\n`);
+    writeFileSync(join(dir, 'roots.pem'), pems.toReversed().join(''));
+    const { stdout } = await ca.cli('check');
+    expect(stdout).toMatch(
+      /would change .*:\n {2}logLevel: "info", and in the file "debug"\n {2}roots\.pem: [0-9a-f]+/,
+    );
+    const json = JSON.parse((await ca.cli('check', '--json')).stdout) as { restart: object[] };
+    expect(json).toMatchObject({
+      serving: { version: '0.1.0', policy: 1 },
+      restart: [{ name: 'logLevel' }, {}],
+    });
+
+    // It listens no more, and still has the database.
+    rmSync(at('data/admin.sock'));
+    const silent = await ca.cli('check');
+    expect(silent.stderr).toMatch(
+      /warning: a process uses this dataDir, and does not say what it has: no CA is serving/,
+    );
+    expect(silent).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/its data was not looked at\n$/),
+    });
+    await running.stop();
+    writeFileSync(ca.config, text);
+    writeFileSync(join(dir, 'roots.pem'), pems.join(''));
   });
 
   test.each<[string, () => void, RegExp]>([

@@ -18,6 +18,7 @@ const NAMED: Readonly<Record<string, VerbName>> = {
   GetJwtRotation: 'jwtRotationStatus',
   ListAuthorityRequests: 'authorityRequests',
   ListRequests: 'requests',
+  GetServing: 'serving',
 };
 
 const calls = [

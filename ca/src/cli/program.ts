@@ -6,7 +6,7 @@ import { backup } from './backup/backup.ts';
 import { restore } from './backup/restore.ts';
 import { bundle } from './bundle.ts';
 import { ceremony } from './ceremony/ceremony.ts';
-import { check } from './check.ts';
+import { check } from './check/check.ts';
 import { init } from './init.ts';
 import { keys } from './keys/keys.ts';
 import { login } from './login/login.ts';
@@ -25,7 +25,8 @@ import { taint } from './rotation/taint.ts';
 import { type ServeCommandDeps, serve } from './serve.ts';
 
 /** All commands by name; `runProgram` runs one of them. `version` is what --version prints. */
-export function caProgram(deps: ServeCommandDeps, version: string): Program {
+export function caProgram(given: Omit<ServeCommandDeps, 'version'>, version: string): Program {
+  const deps = { ...given, version };
   return {
     name: 'chancery-ca',
     says: 'a certificate authority for workloads that prove their platform',
@@ -57,7 +58,7 @@ export function caProgram(deps: ServeCommandDeps, version: string): Program {
       restore: restore(deps),
       keys,
       ceremony: ceremony(deps),
-      check,
+      check: check(deps),
     },
   };
 }

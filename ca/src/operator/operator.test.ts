@@ -72,6 +72,7 @@ const VERBS: { readonly [V in keyof Operator]: Parameters<ReturnType<Operator[V]
   authorities: undefined,
   authorityRequests: undefined,
   askForAuthority: undefined,
+  serving: undefined,
   askAbove: { root: '', dryRun: false },
   importAuthority: { answer: new Uint8Array(), rootAbove: new Uint8Array(), dryRun: false },
 };

@@ -9,6 +9,7 @@ import type { LiveAgent } from '../agents/agents.ts';
 import { type AwayAgent, type HolderDeps, Holders, keyOf } from '../agents/holders.ts';
 import type { Authorities } from '../authority/authorities.ts';
 import type { Revocations } from '../revocation/revocations.ts';
+import { type Serving, type ServingDeps, servingNow } from '../serving/serving.ts';
 import type { AgentStore, CertificateStore, RecordedIssuance } from '../store/store.ts';
 import { type AuditDeps, auditVerbs } from './audit.ts';
 import { type BackupDeps, backupVerbs } from './backup.ts';
@@ -38,6 +39,7 @@ export interface OperatorDeps
     SecondDeps['store'];
   /** Whether what needs a fresh sign-in needs a second person, too. */
   readonly twoPeople: boolean;
+  readonly self: ServingDeps['self'];
   readonly authorities: Pick<Authorities, 'bundle' | 'records'>;
 }
 
@@ -86,6 +88,7 @@ export function openOperator(given: OperatorDeps) {
     },
     deps,
   );
+  const serving: Verb<undefined, Serving> = reading('serving', async () => servingNow(deps), deps);
   const rotation = rotationVerbs(deps);
   return {
     ...resourceVerbs(deps),
@@ -98,6 +101,7 @@ export function openOperator(given: OperatorDeps) {
     ...rotation,
     agents,
     issued,
+    serving,
   } satisfies Readonly<Record<VerbName, unknown>>;
 }
 

@@ -52,6 +52,7 @@ export const VERBS = {
   rotateNext: { command: 'rotate next', role: 'operator', fresh: 'always' },
   rotateRollback: { command: 'rotate rollback', role: 'operator', fresh: 'always' },
   rotationStatus: { command: 'rotate status', role: 'reader' },
+  serving: { command: 'check', role: 'operator' },
   signOff: { command: 'review sign-off', role: 'operator' },
   standBy: { command: 'rotate standby', role: 'operator', fresh: 'always' },
   taint: { command: 'taint', role: 'operator', fresh: 'always' },

@@ -48,7 +48,7 @@ test('I62 a CA whose revocation was lost with the WAL does not start', async () 
   await ca.running.close();
   copyFileSync(`${database}.left`, database);
   rmSync(`${database}-wal`, { force: true });
-  const deps = { clock: ca.clock, log: silentLog, random: () => new Uint8Array(32), ownUid: 0 };
+  const deps = { clock: ca.clock, log: silentLog, random: () => new Uint8Array(32), ownUid: 0, version: '' };
   const settings = readCaConfig(join(ca.dir, 'ca.yaml'));
   await expect(startCa(settings, deps)).rejects.toThrow(
     refusal('store', /the database is older than the CA that last ran/),

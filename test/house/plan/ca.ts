@@ -43,11 +43,12 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   ],
   'ca/src/recovery': [...shared('ground spiffe tlog voucher revocation'), ...ca('store revocation')],
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, ...ca('store revocation')],
+  'ca/src/serving': [...shared('ground x509'), ...ca('store authority')],
   'ca/src/door': shared('ground spiffe evidence door door/http2 health audit'),
   'ca/src/operator': [
     ...shared('text ground unix spiffe x509 policy revocation audit'),
     ...ca('store keys agents authority jwt registry/identity registry impact rotation revocation'),
-    ...ca('ceremony offline cross recovery'),
+    ...ca('ceremony offline cross recovery serving'),
   ],
   'ca/src/sign-in': [
     ...shared('text ground spiffe evidence x509 outbound policy'),
@@ -68,7 +69,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/rpc/operator': [
     ...shared('ground spiffe evidence x509 revocation audit'),
     PROTO,
-    ...ca('store agents jwt registry rotation offline cross door operator sign-in rpc'),
+    ...ca('store agents jwt registry rotation offline cross door serving operator sign-in rpc'),
   ],
   'ca/src/rpc/server.ts': [
     ...shared('door door/http2 rpc audit'),
@@ -89,21 +90,27 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/open-keys.ts': [...shared('keys'), ...ca('keys config.ts')],
   'ca/src/open-public.ts': [...shared('text ground keys'), ...ca('authority crl jwt config.ts')],
   'ca/src/open-log.ts': [...shared('ground tlog keys'), ...ca('store log config.ts')],
+  'ca/src/open-outside.ts': [
+    ...shared('ground outbound'),
+    ...ca('store attestors tokens sign-in serving config.ts'),
+  ],
   'ca/src/open-recovery.ts': [
     ...shared('ground'),
     ...ca('store authority jwt registry revocation recovery config.ts own-certificate.ts open-log.ts'),
   ],
   'ca/src/serve.ts': [
-    ...shared('text ground unix spiffe door rpc health outbound audit'),
-    ...ca('store store/sqlite agents tokens attestors keys authority jwt registry rotation revocation'),
+    ...shared('text ground unix spiffe door rpc health audit'),
+    ...ca('store store/sqlite agents keys authority jwt registry rotation revocation'),
     ...ca(
       'offline cross succession sign-in open-keys.ts open-log.ts open-public.ts door operator rpc rpc/exchange',
     ),
-    ...ca('rpc/server.ts config.ts own-certificate.ts upkeep.ts measure.ts open-recovery.ts'),
+    ...ca(
+      'open-outside.ts serving rpc/server.ts config.ts own-certificate.ts upkeep.ts measure.ts open-recovery.ts',
+    ),
   ],
   'ca/src/backup': [...shared('text ground unix tlog keys'), ...ca('store keys store/sqlite config.ts')],
   'ca/src/cli': [
-    ...shared('text ground unix cli config der spiffe keys x509 outbound'),
+    ...shared('text ground unix cli config der spiffe keys'),
     PROTO,
     ...ca('store store/sqlite attestors keys authority ceremony offline jwt registry config.ts'),
     ...ca('open-keys.ts open-log.ts serve.ts'),
@@ -118,6 +125,13 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     PROTO,
     ...ca('agents registry config.ts open-log.ts cli cli/login'),
   ],
+  'ca/src/cli/check': [
+    ...shared('text ground unix cli keys x509 outbound'),
+    PROTO,
+    ...ca(
+      'store store/sqlite attestors keys authority registry serving config.ts open-keys.ts cli cli/operator',
+    ),
+  ],
   'ca/src/cli/rotation': [...shared('text ground unix cli config keys'), PROTO, ...ca('cli cli/operator')],
   'ca/src/cli/review': [...shared('text ground cli'), PROTO, ...ca('cli cli/operator')],
   'ca/src/cli/backup': [
@@ -131,7 +145,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/cli/ceremony': [...shared('ground cli config der spiffe keys x509'), ...ca('ceremony')],
   'ca/src/cli/program.ts': [
     ...shared('ground cli'),
-    ...ca('cli cli/login cli/operator cli/rotation cli/review cli/backup cli/keys cli/ceremony'),
+    ...ca('cli cli/login cli/operator cli/rotation cli/review cli/backup cli/keys cli/ceremony cli/check'),
   ],
   'ca/src/main.ts': [...shared('ground cli'), ...ca('cli/program.ts')],
 };

@@ -65,6 +65,7 @@ export async function startTestCa(config: object, log: Log = silentLog): Promise
     log,
     random: (size) => randomBytes(size),
     ownUid: process.getuid?.() ?? 0,
+    version: 'test',
   };
   await initialise(dir, deps);
   const file = joinPath(dir, 'ca.yaml');

@@ -87,10 +87,13 @@ export async function makeRpc(
     own: { leave: async () => {}, settle: async () => {} },
     ensureSteady: () => {},
   });
+  const loaded = { settings: new Map([['logLevel', '"info"']]), files: new Map() };
+  const self = { version: '1', since: clock.now(), loaded, unfit: () => undefined };
   const cross = openCross({ ...made, dnsNames: () => dnsNamesOf(rooms.registry.sets.current()) });
   return {
     ...made,
     cross,
+    self,
     reports: store,
     log: silentLog,
     attestors: platforms,
@@ -108,6 +111,7 @@ export async function makeRpc(
       requests,
       people: async () => [],
       twoPeople: false,
+      self,
     }),
     successions: new Successions(clock, new Uint8Array(32)),
     // What they are like is shown with a log.

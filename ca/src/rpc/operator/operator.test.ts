@@ -144,6 +144,7 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   listAuthorities: {},
   listAuthorityRequests: {},
   askForAuthority: {},
+  getServing: {},
   askAbove: { root: '', dryRun: false },
   importAuthority: { answer: Buffer.alloc(0), rootAbove: Buffer.alloc(0), dryRun: false },
 };

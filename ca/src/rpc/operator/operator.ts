@@ -28,6 +28,7 @@ import { offlineMethods } from './offline.ts';
 import { reviewMethods } from './review.ts';
 import { revokeMethods, unacknowledgedMessage } from './revoke.ts';
 import { rotateMethods } from './rotate.ts';
+import { servingMethods } from './serving.ts';
 import { taintMethods } from './taint.ts';
 
 export interface OperatorDeps {
@@ -81,6 +82,7 @@ export function operatorMethods({ operator }: OperatorDeps) {
     ...revokeMethods(operator),
     ...auditMethods(operator),
     ...backupMethods(operator),
+    ...servingMethods(operator),
     ...reviewMethods(operator),
     ...rotateMethods(operator),
     ...taintMethods(operator),

@@ -43,6 +43,7 @@ import {
   TaintRequest,
   TaintResponse,
 } from "./rotation.ts";
+import { GetServingRequest, Serving } from "./serving.ts";
 import { SnapshotParts } from "./trust.ts";
 
 export const protobufPackage = "chancery.v1";
@@ -4446,6 +4447,16 @@ export const OperatorService = {
     responseSerialize: (value: ApplyResponse): Buffer => Buffer.from(ApplyResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ApplyResponse => ApplyResponse.decode(value),
   },
+  /** Role: operator. What the CA is that serves, what it has loaded of its config, and what it has in force. */
+  getServing: {
+    path: "/chancery.v1.Operator/GetServing" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetServingRequest): Buffer => Buffer.from(GetServingRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetServingRequest => GetServingRequest.decode(value),
+    responseSerialize: (value: Serving): Buffer => Buffer.from(Serving.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Serving => Serving.decode(value),
+  },
   /** Role: reader. Why these facts earn this SPIFFE ID, or why this call is allowed or denied. */
   explain: {
     path: "/chancery.v1.Operator/Explain" as const,
@@ -4791,6 +4802,8 @@ export interface OperatorServer extends UntypedServiceImplementation {
   apply: handleBidiStreamingCall<ApplyRequest, ApplyResponse>;
   /** Role: reader; owners of servers for their part. Compares the given set with the one in force. */
   diff: handleBidiStreamingCall<ApplyRequest, ApplyResponse>;
+  /** Role: operator. What the CA is that serves, what it has loaded of its config, and what it has in force. */
+  getServing: handleUnaryCall<GetServingRequest, Serving>;
   /** Role: reader. Why these facts earn this SPIFFE ID, or why this call is allowed or denied. */
   explain: handleUnaryCall<ExplainRequest, ExplainResponse>;
   /** Role: reader; owners of servers for their part. The set in force, in pages. */
@@ -4876,6 +4889,22 @@ export interface OperatorClient extends Client {
   diff(): ClientDuplexStream<ApplyRequest, ApplyResponse>;
   diff(options: Partial<CallOptions>): ClientDuplexStream<ApplyRequest, ApplyResponse>;
   diff(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<ApplyRequest, ApplyResponse>;
+  /** Role: operator. What the CA is that serves, what it has loaded of its config, and what it has in force. */
+  getServing(
+    request: GetServingRequest,
+    callback: (error: ServiceError | null, response: Serving) => void,
+  ): ClientUnaryCall;
+  getServing(
+    request: GetServingRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Serving) => void,
+  ): ClientUnaryCall;
+  getServing(
+    request: GetServingRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Serving) => void,
+  ): ClientUnaryCall;
   /** Role: reader. Why these facts earn this SPIFFE ID, or why this call is allowed or denied. */
   explain(
     request: ExplainRequest,

@@ -1,0 +1,68 @@
+/** What a CA that serves says of itself: which program it is, since when it runs, what it has loaded and in force. */
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
+import { isInBundle, isStandby, maySign } from '../store/authority-states.ts';
+import type { StoredAuthority } from '../store/store.ts';
+import { concernsOf } from './concerns.ts';
+import type { Loaded } from './loaded.ts';
+
+/** What the running process knows of itself. */
+export interface Self {
+  /** Of the program. */
+  readonly version: string;
+  readonly since: Date;
+  readonly loaded: Loaded;
+  /** Why it is not ready; undefined if it is. */
+  readonly unfit: () => string | undefined;
+}
+
+/** An authority that signs, or may come to sign, or that agents trust. */
+export interface ServingAuthority extends Pick<StoredAuthority, 'kind' | 'serial' | 'notAfter'> {
+  readonly state: StoredAuthority['state'] | 'standby';
+}
+
+/** The answer to an operator. */
+export interface Serving extends Omit<Self, 'unfit'> {
+  readonly unfit: string | undefined;
+  /** Version of the resources in force, and how many there are. */
+  readonly policy: number;
+  readonly resources: number;
+  /** How many are in force. */
+  readonly revocations: number;
+  /** Roots in the bundle, and the intermediate that signs. */
+  readonly authorities: readonly ServingAuthority[];
+  /** A sentence for each thing that somebody should look at. */
+  readonly warnings: readonly string[];
+}
+
+export interface ServingDeps {
+  readonly self: Self;
+  readonly clock: Pick<Clock, 'now'>;
+  readonly authorities: { readonly records: Pick<Source<readonly StoredAuthority[]>, 'current'> };
+  readonly registry: {
+    readonly sets: Pick<
+      Source<{ readonly version: number; readonly resources: readonly unknown[] }>,
+      'current'
+    >;
+  };
+  readonly revocations: { standing(): readonly unknown[] };
+}
+
+/** As it is now. */
+export function servingNow({ self, clock, authorities, registry, revocations }: ServingDeps): Serving {
+  const [records, set] = [authorities.records.current(), registry.sets.current()];
+  return {
+    ...self,
+    unfit: self.unfit(),
+    policy: set.version,
+    resources: set.resources.length,
+    revocations: revocations.standing().length,
+    authorities: records.filter((each) => isInBundle(each) || maySign(each)).map(servingAuthority),
+    warnings: concernsOf(records, clock.now()),
+  };
+}
+
+const servingAuthority = (each: StoredAuthority): ServingAuthority => {
+  const { kind, serial, notAfter, state } = each;
+  return { kind, serial, notAfter, state: isStandby(each) ? 'standby' : state };
+};
