@@ -67,6 +67,19 @@ test('keys of tokens are read as they were written, and have no private member',
   expect(JSON.parse(text).keys[1]).toEqual({ kty: 'EC', ...members });
 });
 
+test('keys of another use, or without a kind, verify no tokens', () => {
+  const jwtAuthorities = ['40aa', '40bb', '40cc', '40dd'].map((kid) => jwtOf(kid));
+  const { keys } = JSON.parse(writeBundle({ trustDomain, authorities: [], jwtAuthorities, sequence: 1n }));
+  const [good, other, none, untyped] = keys;
+  const all = [
+    good,
+    { ...other, use: 'sig' },
+    { ...none, use: undefined },
+    { ...untyped, kty: undefined, kid: '40aa' },
+  ];
+  expect(read(JSON.stringify({ keys: all })).jwtAuthorities?.map(({ keyId }) => keyId)).toEqual(['40aa']);
+});
+
 test('keys of tokens on another curve, of another kind or without a kid are ignored', () => {
   const { keys } = JSON.parse(
     writeBundle({ trustDomain, authorities: [], jwtAuthorities: [jwtOf('40aa')], sequence: 1n }),

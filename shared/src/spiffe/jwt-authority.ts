@@ -69,11 +69,10 @@ export function writeJwk(
 /** Undefined for what no token of ours is signed with. */
 function jwkOf(spki: Uint8Array): Readonly<Record<'kty' | 'crv' | 'x' | 'y' | 'alg', string>> | undefined {
   try {
-    const { kty, crv, x, y } = createPublicKey({ key: asBuffer(spki), ...SPKI }).export({ format: 'jwk' });
+    const { crv, x, y } = createPublicKey({ key: asBuffer(spki), ...SPKI }).export({ format: 'jwk' });
     const alg = ALGORITHMS[crv ?? ''];
-    if (kty !== 'EC' || crv === undefined || x === undefined || y === undefined || alg === undefined)
-      return undefined;
-    return { kty, crv, x, y, alg };
+    if (crv === undefined || x === undefined || y === undefined || alg === undefined) return undefined;
+    return { kty: 'EC', crv, x, y, alg };
   } catch {
     return undefined;
   }

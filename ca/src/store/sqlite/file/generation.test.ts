@@ -9,6 +9,7 @@ import { refusal } from '../../../../../test/kit/refusal.ts';
 import { authority, draft } from '../../../../../test/kit/store/records.ts';
 import type { Store } from '../../store.ts';
 import { openSqlite } from '../sqlite.ts';
+import { beginLife } from './second-life.ts';
 
 const folder = makeFolder();
 afterAll(() => removeFolder(folder));
@@ -103,6 +104,29 @@ describe('the generation is written', () => {
       expect([what, written()]).toEqual([what, await newest()]);
       expect([what, written()]).not.toEqual([what, before]);
     }
+    await store.close();
+  });
+
+  test('at once for what is handed back after a restore', async () => {
+    await (await open()).close();
+    const life = {
+      now: NOW,
+      backupAt: NOW,
+      lost: [],
+      reason: undefined,
+      by: 'uid 0',
+      entries: 0,
+      holds: true,
+    };
+    beginLife(database, life);
+    rmSync(generation, { force: true });
+    const store = await open();
+    const { target, reason } = draft;
+    const list = [{ number: 1, target, serials: [], reason, until: undefined }];
+    const by = { by: 'a gateway', isCertified: true, gateway: undefined, awaited: ['another'] };
+    const merged = await store.handBack({ number: 1, list, entries: 0, ...by, until: after(60) });
+    expect(merged?.made).toHaveLength(1);
+    expect(written()).toBe(`${(await store.events(0, 99)).length}\n`);
     await store.close();
   });
 
