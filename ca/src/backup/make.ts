@@ -9,6 +9,8 @@ import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { ensureSealed } from '@chancery/shared/keys/file.ts';
 import { passphraseFileOf } from '@chancery/shared/keys/kek.ts';
+import { kekFingerprint } from '@chancery/shared/keys/kek-fingerprint.ts';
+import { keksBeside } from '@chancery/shared/keys/keks.ts';
 import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
 import { syncFolder } from '@chancery/shared/unix/files/sync-folder.ts';
@@ -98,11 +100,18 @@ async function fill(folder: string, { settings, now }: BackupOrder): Promise<Man
     newestEvent,
     checkpoint: checkpoint === undefined ? null : { size: checkpoint.size, root: checkpoint.root },
     files,
+    ...kekOf(settings.keyEncryptionKey),
     keysElsewhere: [...keysElsewhere(seen.authorities, keys)],
   };
   writeFileAtomic(join(folder, MANIFEST), utf8(`${JSON.stringify(manifest, null, 2)}\n`), OWNER_ONLY);
   for (const each of [join(folder, KEYS), folder]) syncFolder(each);
   return manifest;
+}
+
+/** While `keys rewrap` runs some keys are under the one and some under the other: the backup names neither. */
+function kekOf(path: string): Pick<Manifest, 'kek'> {
+  const isOne = fs.existsSync(path) && !fs.existsSync(keksBeside(path).next);
+  return isOne ? { kek: kekFingerprint(path) } : {};
 }
 
 /** A backup is made without the key-encryption key, too. */

@@ -4,6 +4,7 @@ import { createReadStream, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import { ensure, IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
+import { KEK_FINGERPRINT } from '@chancery/shared/keys/kek-fingerprint.ts';
 import { readProtectedFile } from '@chancery/shared/keys/secret-file.ts';
 import { z } from 'zod';
 
@@ -33,6 +34,8 @@ const Manifest = z.strictObject({
       sha256: z.string().regex(HEX_SHA256),
     }),
   ),
+  /** Of the key-encryption key that its keys are under; not there while another takes its place. */
+  kek: z.string().regex(KEK_FINGERPRINT).optional(),
   keysElsewhere: z
     .array(
       z.strictObject({

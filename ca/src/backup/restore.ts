@@ -5,8 +5,9 @@
 import fs from 'node:fs';
 import { dirname, join } from 'node:path';
 import { utf8, utf8Text } from '@chancery/shared/ground/bytes.ts';
-import { ensure, refusalOf } from '@chancery/shared/ground/errors.ts';
+import { ensure, IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { type KeyEncryption, readKeyFile } from '@chancery/shared/keys/file.ts';
+import { kekFingerprints } from '@chancery/shared/keys/kek-fingerprint.ts';
 import { keksAt } from '@chancery/shared/keys/keks.ts';
 import {
   type Derivation,
@@ -71,6 +72,7 @@ export async function restore(order: RestoreOrder): Promise<Restored> {
   ensure(manifest.trustDomain === trustDomain, 'backup', says);
   ensureEmpty(settings.dataDir);
   ensure(order.isOldAgreed || !isOld(manifest, order.now), 'backup', saysOld(manifest, order.now));
+  ensureKek(backup, manifest, settings);
   await verifyFiles(backup, manifest, (done, of) => order.onProgress('the backup', done, of));
   ensureKeysOpen(backup, manifest, settings);
   const temporary = `${settings.dataDir}.restoring`;
@@ -105,6 +107,27 @@ function ensureEmpty(dataDir: string): void {
   const isEmpty = !fs.existsSync(dataDir) || fs.readdirSync(dataDir).length === 0;
   const advice = 'move it away first, and keep it: its log may have what the backup lacks';
   ensure(isEmpty, 'backup', `${dataDir} is not empty: ${advice}`);
+}
+
+/**
+ * Before gigabytes are read: throws backup if the key-encryption key of the config is there, is another one by its
+ * fingerprint, and does not open the keys; file, file_mode. A backup of an older release names none.
+ */
+export function ensureKek(
+  backup: string,
+  manifest: Manifest,
+  settings: Pick<CaSettings, 'keyEncryptionKey' | 'passphrase'>,
+): void {
+  const path = settings.keyEncryptionKey;
+  const [here, ...others] = kekFingerprints(path);
+  const { kek } = manifest;
+  if (kek === undefined || here === undefined || [here, ...others].includes(kek)) return;
+  try {
+    ensureKeysOpen(backup, manifest, settings);
+  } catch (error) {
+    const says = `${path} is another key-encryption key, ${here}, than that of the backup, ${kek}`;
+    throw new IdentityError('backup', `${says}: bring that one, and name it in the config`, { cause: error });
+  }
 }
 
 /** Without its key-encryption key a backup cannot be used. Throws what the first key that does not open throws. */

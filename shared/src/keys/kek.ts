@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { asBuffer, base64, utf8 } from '../ground/bytes.ts';
 import { ensure } from '../ground/errors.ts';
-import { deriveKek, readDerivation, writeDerivation } from './passphrase.ts';
+import { type Derivation, deriveKek, readDerivation, writeDerivation } from './passphrase.ts';
 import { readProtectedFile, writeFileAtomic } from './secret-file.ts';
 
 /** Its length. */
@@ -25,9 +25,11 @@ export function readKek(path: string): Uint8Array {
   return kek;
 }
 
+/** What the key in a file is derived from; undefined if it is in the file itself. Throws file_mode, file. Blocks. */
+export const derivationAt = (path: string): Derivation | undefined => readDerivation(textOf(path));
+
 /** The file of the passphrase that the key comes from; undefined if it comes from none. Throws file_mode, file. */
-export const passphraseFileOf = (path: string): string | undefined =>
-  readDerivation(textOf(path))?.passphraseFile;
+export const passphraseFileOf = (path: string): string | undefined => derivationAt(path)?.passphraseFile;
 
 /**
  * Makes a new one, with mode 0600, from the passphrase in a file if one is given; never over an old one, which keys may

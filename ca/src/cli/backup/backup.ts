@@ -20,7 +20,7 @@ import {
   saysElsewhere,
   verifyFiles,
 } from '../../backup/manifest.ts';
-import { ensureKeysOpen } from '../../backup/restore.ts';
+import { ensureKek, ensureKeysOpen } from '../../backup/restore.ts';
 import { type CaSettings, paths, readCaConfig } from '../../config.ts';
 import { copyClosedDatabase, ensureSound } from '../../store/sqlite/file/copy.ts';
 import { Bar } from '../bar.ts';
@@ -95,10 +95,12 @@ async function copying(settings: CaSettings, bar: Bar, copy: () => Promise<void>
 async function verify(folder: string, invocation: Invocation, io: Io): Promise<ExitStatus> {
   const bar = new Bar(invocation.has('json') ? undefined : io);
   const manifest = readManifest(folder);
+  const other = why(() => ensureKek(folder, manifest, readCaConfig(configFile(invocation))));
+  if (other !== undefined && !invocation.has('json')) io.err(`warning: ${other}\n`);
   await verifyFiles(folder, manifest, (done, of) => bar.show('the backup', done, of));
   ensureSound(`${folder}/${DATABASE}`);
   bar.clear();
-  const closed = whyClosed(folder, manifest, invocation);
+  const closed = other ?? why(() => ensureKeysOpen(folder, manifest, readCaConfig(configFile(invocation))));
   say({ manifest, folder, keysOpen: closed === undefined }, invocation, io);
   if (invocation.has('json')) return 0;
   io.out(closed === undefined ? OPEN : `its keys do not open here: ${closed}\n`);
@@ -107,10 +109,10 @@ async function verify(folder: string, invocation: Invocation, io: Io): Promise<E
 
 const OPEN = 'its keys open with the key-encryption key of the config here\n';
 
-/** Undefined if each key of the backup opens with the key-encryption key of the config here. */
-function whyClosed(folder: string, manifest: Manifest, invocation: Invocation): string | undefined {
+/** Why a look at the keys is refused; undefined if it is not. */
+function why(look: () => void): string | undefined {
   try {
-    ensureKeysOpen(folder, manifest, readCaConfig(configFile(invocation)));
+    look();
     return undefined;
   } catch (error) {
     if (!isRefusal(error)) throw error;
@@ -130,13 +132,14 @@ function say({ manifest, folder, ...more }: Said, invocation: Invocation, io: Io
     printJson(io, { folder, ...manifest, ...more });
     return;
   }
-  const { trustDomain, madeAt, files, newestEvent } = manifest;
+  const { trustDomain, madeAt, files, newestEvent, kek: fingerprint } = manifest;
   const derived = files.some(({ name }) => name === DERIVATION);
   const kek = derived ? 'the passphrase that the key-encryption key comes from' : 'the key-encryption key';
   const bytes = files.reduce((sum, each) => sum + each.bytes, 0);
+  const which = fingerprint === undefined ? '' : ` (${fingerprint})`;
   io.out(
     `${folder}: ${trustDomain} as of ${madeAt}, ${files.length} files, ${bytes} bytes, ${newestEvent} audit events\n` +
-      `not in it: ${kek}, the files that the config names, sockets\n` +
+      `not in it: ${kek}${which}, the files that the config names, sockets\n` +
       saysElsewhere(manifest.keysElsewhere),
   );
 }
