@@ -31,6 +31,7 @@ export interface Measured {
   readonly auditLog: Pick<GrowingLog, 'isFailing'> & {
     readonly uncopiedSeconds: MetricSources['uncopiedSeconds'];
     readonly pruned: MetricSources['prunedEntries'];
+    readonly nextPruningAt: MetricSources['nextPruningAt'];
   };
   readonly lists: Crls['lists'];
   readonly clock: Clock;
@@ -58,6 +59,7 @@ export function openMetrics(rooms: Measured): Metrics {
     isLogFailing: () => rooms.auditLog.isFailing(),
     uncopiedSeconds: () => rooms.auditLog.uncopiedSeconds(),
     prunedEntries: () => rooms.auditLog.pruned(),
+    nextPruningAt: () => rooms.auditLog.nextPruningAt(),
     isHeld: () => rooms.recovery.whyHeld() !== undefined,
     now: () => clock.now(),
   });

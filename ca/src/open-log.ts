@@ -50,6 +50,8 @@ export interface OpenLog extends GrowingLog {
   readonly uncopiedSeconds: () => number | undefined;
   /** How many entries the log is pruned of; undefined if none are, and before the first pass. */
   readonly pruned: () => number | undefined;
+  /** When the next entries go; undefined if that is not known. */
+  readonly nextPruningAt: () => Date | undefined;
 }
 
 /** The log grows until it is closed. Throws file, file_mode, store. */
@@ -68,6 +70,8 @@ export async function openLog(settings: CaSettings, deps: OpenLogDeps): Promise<
   const { isFailing, checkpoint } = growing;
   const uncopiedSeconds = () => copies?.uncopiedSeconds();
   const pruned = () => pruner?.pruned();
+  const nextPruningAt = () => pruner?.nextAt();
   const notes = new StateNotes(key);
-  return { isFailing, checkpoint, close, vouchers, verifier, notes, uncopiedSeconds, pruned };
+  const told = { uncopiedSeconds, pruned, nextPruningAt };
+  return { isFailing, checkpoint, close, vouchers, verifier, notes, ...told };
 }

@@ -188,8 +188,9 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const [people, twoPeople] = [() => peopleSeen(store), settings.operators?.twoPeople ?? false];
   const unfit = () => recovery.whyHeld() ?? whyUnfit(deps, authorities, own);
   const operating = { ...steps, ...rates, audit, copyPath, people, twoPeople };
-  const self = selfOf(settings, { ...deps, unfit });
-  const operator = openOperator({ ...deps, ...watched, ...operating, self });
+  const itself = itselfOf(settings, { ...deps, unfit });
+  const operator = openOperator({ ...deps, ...watched, ...operating, ...itself });
+
   const signIn = openSignIn(settings, { ...deps, ...watched });
   const more = { operator, signIn, audit, fold, reports: store, crls: lists };
   const server = grpcServer({ ...deps, ...rooms, ...known, ...more });
@@ -204,14 +205,14 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
 }
 
 /** What an operator may ask of this process itself. */
-const selfOf = (
-  settings: CaSettings,
-  { version, clock, fileReads, unfit }: OpenDeps & Pick<Self, 'unfit'>,
-): Self => ({
-  version,
-  since: clock.now(),
-  loaded: { settings: settingsIn(settings), files: fileReads.digests },
-  unfit,
+const itselfOf = (settings: CaSettings, deps: OpenDeps & Pick<Self, 'unfit'>) => ({
+  self: {
+    version: deps.version,
+    since: deps.clock.now(),
+    loaded: { settings: settingsIn(settings), files: deps.fileReads.digests },
+    unfit: deps.unfit,
+  } satisfies Self,
+  keepSeconds: settings.audit.keep,
 });
 
 type RotatingDeps = OpenDeps & Pick<RotationDeps, 'agents' | 'revocations'>;

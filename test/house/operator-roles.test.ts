@@ -19,6 +19,7 @@ const NAMED: Readonly<Record<string, VerbName>> = {
   ListAuthorityRequests: 'authorityRequests',
   ListRequests: 'requests',
   GetServing: 'serving',
+  GetAuditStatus: 'auditStatus',
 };
 
 const calls = [

@@ -61,6 +61,7 @@ const TIMES = new Set([
   'reviewBy',
   'signedOffAt',
   'movedAt',
+  'nextAt',
 ]);
 
 /** Prints times as RFC 3339, or null. JSON has no bigint; all other values fit a number. */

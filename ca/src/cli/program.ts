@@ -1,6 +1,7 @@
 /** The command line of chancery-ca. */
 import type { Program } from '@chancery/shared/cli/program.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
+import { audit } from './audit/audit.ts';
 import { acceptLoss } from './backup/accept-loss.ts';
 import { backup } from './backup/backup.ts';
 import { restore } from './backup/restore.ts';
@@ -11,7 +12,6 @@ import { init } from './init.ts';
 import { keys } from './keys/keys.ts';
 import { login } from './login/login.ts';
 import { apply } from './operator/apply.ts';
-import { audit } from './operator/audit.ts';
 import { explain } from './operator/explain.ts';
 import { agents, exportSet, get, issued } from './operator/queries.ts';
 import { reach } from './operator/reach.ts';

@@ -23,6 +23,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     isLogFailing: () => true,
     uncopiedSeconds: () => 90,
     prunedEntries: () => undefined,
+    nextPruningAt: () => undefined,
     isHeld: () => true,
     now: () => NOW,
   });

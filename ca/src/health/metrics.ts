@@ -28,6 +28,8 @@ export interface MetricSources extends RotationSources {
   readonly uncopiedSeconds: () => number | undefined;
   /** How many entries the audit log is pruned of; undefined if it is not. */
   readonly prunedEntries: () => number | undefined;
+  /** When the next entries go; undefined if that is not known. */
+  readonly nextPruningAt: () => Date | undefined;
   /** A restored CA issues nothing yet. */
   readonly isHeld: () => boolean;
   readonly now: () => Date;
@@ -174,9 +176,13 @@ function addGauges(sources: MetricSources, registers: Registry[]): void {
 }
 
 function addLogGauge(
-  { isLogFailing, isHeld, uncopiedSeconds, prunedEntries }: MetricSources,
+  { isLogFailing, isHeld, uncopiedSeconds, prunedEntries, nextPruningAt, now }: MetricSources,
   registers: Registry[],
 ): void {
+  const untilPruning = (): number | undefined => {
+    const at = nextPruningAt();
+    return at && (at.getTime() - now().getTime()) / 1000;
+  };
   for (const [name, help, value] of [
     [
       'chancery_checkpoint_uncopied_seconds',
@@ -188,6 +194,11 @@ function addLogGauge(
       'chancery_audit_pruned_entries',
       'Entries that the audit log is pruned of. Only with audit.keep, which is looked at once a minute.',
       prunedEntries,
+    ],
+    [
+      'chancery_audit_next_pruning_seconds',
+      'Until the next 65,536 entries of the audit log go. Only with audit.keep, and where nothing but time is awaited.',
+      untilPruning,
     ],
   ] as const)
     new Gauge({

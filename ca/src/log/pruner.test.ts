@@ -18,6 +18,7 @@ import { memoryStore } from '../../../test/kit/store/memory-store.ts';
 import type { Store } from '../store/store.ts';
 import { logFiles } from './log-files.ts';
 import { type PrunerDeps, prune } from './pruner.ts';
+import { retentionOf } from './retention.ts';
 import { Sequencer, type SequencerDeps } from './sequencer.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
@@ -84,6 +85,13 @@ const first = PRUNED_TOGETHER + 500;
 test('what is not old enough stays', async () => {
   expect(await prune(deps, signal)).toBe(0);
   expect(await store.pruning()).toMatchObject({ entries: 0 });
+});
+
+test('what goes next is said: when the youngest of it is old enough', async () => {
+  const found = await retentionOf(store, DAY);
+  const [entries, together] = [2 * PRUNED_TOGETHER + 500, PRUNED_TOGETHER];
+  expect(found).toEqual({ keepSeconds: DAY, entries, pruned: 0, together, lacking: 0, nextAt: after(DAY) });
+  expect(await retentionOf(store, undefined)).toMatchObject({ lacking: 0, nextAt: undefined });
 });
 
 test('I207 what seems old to a clock that leapt ahead stays', async () => {
@@ -179,6 +187,9 @@ test('queries find what is kept, with its index, and end', async () => {
 
 test('however old all of it is, as many entries as are pruned together stay', async () => {
   expect((await store.pruning(after(30 * DAY), PRUNED_TOGETHER)).due).toBeUndefined();
+  const { entries, pruned, ...next } = await retentionOf(store, DAY);
+  expect(pruned).toBe(PRUNED_TOGETHER);
+  expect(next).toMatchObject({ lacking: 3 * PRUNED_TOGETHER - entries, nextAt: undefined });
 });
 
 const stepAgain = async (more: Partial<SequencerDeps> = {}) => {

@@ -13,6 +13,7 @@ import { PRUNED_TOGETHER, TILE_WIDTH, tilePath } from '@chancery/shared/tlog/til
 import type { LogStore } from '../store/log-store.ts';
 import type { LogFiles } from './log-files.ts';
 import { textOfTail } from './pruned-tail.ts';
+import { retentionOf } from './retention.ts';
 
 export interface PrunerDeps {
   readonly store: Pick<LogStore, 'pruning' | 'announcePruning' | 'pruneEvents' | 'checkpoint'>;
@@ -65,6 +66,8 @@ async function tailOf(entries: number, { store, files }: PrunerDeps): Promise<st
 export interface Pruner {
   /** How many entries the log is pruned of; undefined before the first pass. */
   pruned(): number | undefined;
+  /** When the next entries go; undefined if that is not known, as before the first pass. */
+  nextAt(): Date | undefined;
   /** Waits for the work under way. */
   close(): Promise<void>;
 }
@@ -74,12 +77,14 @@ export function startPruner(deps: PrunerDeps): Pruner {
   const { clock, log } = deps;
   const stop = new AbortController();
   let pruned: number | undefined;
+  let nextAt: Date | undefined;
   const work = async (): Promise<void> => {
     while (!stop.signal.aborted) {
       await clock.sleepUntil(addSeconds(clock.now(), EVERY_SECONDS), stop.signal).catch(() => {});
       if (stop.signal.aborted) return;
       try {
         pruned = await prune(deps, stop.signal);
+        ({ nextAt } = await retentionOf(deps.store, deps.keepSeconds));
       } catch (error) {
         if (!stop.signal.aborted)
           log.error({ err: error }, 'the audit log could not be pruned; it is tried again');
@@ -89,6 +94,7 @@ export function startPruner(deps: PrunerDeps): Pruner {
   const working = work();
   return {
     pruned: () => pruned,
+    nextAt: () => nextAt,
     close: () => {
       stop.abort();
       return working;

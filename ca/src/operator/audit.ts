@@ -4,6 +4,7 @@ import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { OWN_NODE } from '../agents/holders.ts';
 import { isTainted, isUnder } from '../authority/records.ts';
+import { retentionOf } from '../log/retention.ts';
 import type { Identity } from '../registry/identity/identity.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { EntryQuery, LogStore } from '../store/log-store.ts';
@@ -18,7 +19,9 @@ import type {
 import { reading, type VerbDeps } from './verb.ts';
 
 export interface AuditDeps extends VerbDeps {
-  readonly store: Pick<LogStore, 'search' | 'pruning'> &
+  /** How long entries are kept; undefined for ever. */
+  readonly keepSeconds: number | undefined;
+  readonly store: Pick<LogStore, 'search' | 'pruning' | 'checkpoint'> &
     Pick<AgentStore, 'certified'> &
     Pick<CertificateStore, 'issuance'> &
     Pick<AuthorityStore, 'authorities'>;
@@ -48,6 +51,8 @@ export const auditVerbs = (deps: AuditDeps) => ({
     },
     deps,
   ),
+  /** How long it is kept, and what goes next. */
+  auditStatus: reading('auditStatus', () => retentionOf(deps.store, deps.keepSeconds), deps),
   /** A page of unexpired certificates: what is wrong with them. */
   checkCertificates: reading(
     'checkCertificates',

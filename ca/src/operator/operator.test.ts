@@ -73,6 +73,7 @@ const VERBS: { readonly [V in keyof Operator]: Parameters<ReturnType<Operator[V]
   authorityRequests: undefined,
   askForAuthority: undefined,
   serving: undefined,
+  auditStatus: undefined,
   askAbove: { root: '', dryRun: false },
   importAuthority: { answer: new Uint8Array(), rootAbove: new Uint8Array(), dryRun: false },
 };

@@ -24,7 +24,7 @@ import { reading, type Verb, type VerbDeps } from './verb.ts';
 
 export interface OperatorDeps
   extends Omit<
-      ResourceDeps & RevokeDeps & RotateDeps & BackupDeps & ReviewDeps,
+      AuditDeps & ResourceDeps & RevokeDeps & RotateDeps & BackupDeps & ReviewDeps,
       'holders' | 'agents' | 'revocations' | 'store' | 'second'
     >,
     Omit<HolderDeps, 'revocations'> {

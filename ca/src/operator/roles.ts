@@ -29,6 +29,7 @@ export const VERBS = {
   askAbove: { command: 'authorities request --above', role: 'operator' },
   askForAuthority: { command: 'authorities request', role: 'operator' },
   audit: { command: 'audit query', role: 'reader' },
+  auditStatus: { command: 'audit status', role: 'reader' },
   authorities: { command: 'authorities', role: 'reader' },
   authorityRequests: { command: 'authorities', role: 'reader' },
   checkCertificates: { command: 'audit certificates', role: 'reader' },

@@ -72,6 +72,20 @@ export interface Prunable {
   readonly first: number;
 }
 
+/** Of the entries that may go next. */
+export interface NextPruning {
+  /** How many entries must still be signed before they may go, whatever their age. */
+  readonly lacking: number;
+  /** When the youngest of them was written, milliseconds since 1970; undefined if they are not all in the index. */
+  readonly youngest: number | undefined;
+}
+
+/** What is known of the pruning, with what is due and what comes then. */
+export interface FoundPruning extends Pruning {
+  readonly due: Prunable | undefined;
+  readonly next: NextPruning;
+}
+
 /** With the tree of those entries, as text. */
 export interface Pruned extends Prunable {
   readonly tail: string;
@@ -89,7 +103,7 @@ export interface Pruning extends Prunable {
 
 export interface LogStore {
   /** With what else is due: entries of before that time, by multiples of `unit`. */
-  pruning(before?: Date, unit?: number): Promise<Pruning & { readonly due: Prunable | undefined }>;
+  pruning(before?: Date, unit?: number): Promise<FoundPruning>;
   /**
    * Writes that it will be pruned, with its event and the tree of what goes. False if that changed meanwhile: `from` is
    * what was known.

@@ -4,7 +4,7 @@
  */
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { audit } from '@chancery/ca/cli/operator/audit.ts';
+import { audit } from '@chancery/ca/cli/audit/audit.ts';
 import { paths } from '@chancery/ca/config.ts';
 import { type LogKey, openLogKey } from '@chancery/ca/log/log-key.ts';
 import { verifyCommand } from '@chancery/shared/audit-verify/command.ts';

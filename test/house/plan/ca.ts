@@ -48,7 +48,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/operator': [
     ...shared('text ground unix spiffe x509 policy revocation audit'),
     ...ca('store keys agents authority jwt registry/identity registry impact rotation revocation'),
-    ...ca('ceremony offline cross recovery serving'),
+    ...ca('ceremony offline cross recovery serving log'),
   ],
   'ca/src/sign-in': [
     ...shared('text ground spiffe evidence x509 outbound policy'),
@@ -69,7 +69,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/rpc/operator': [
     ...shared('ground spiffe evidence x509 revocation audit'),
     PROTO,
-    ...ca('store agents jwt registry rotation offline cross door serving operator sign-in rpc'),
+    ...ca('store log agents jwt registry rotation offline cross door serving operator sign-in rpc'),
   ],
   'ca/src/rpc/server.ts': [
     ...shared('door door/http2 rpc audit'),
@@ -121,9 +121,14 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     ...ca('sign-in cli'),
   ],
   'ca/src/cli/operator': [
-    ...shared('ground unix cli tlog audit-verify config spiffe evidence revocation audit'),
+    ...shared('ground unix cli config spiffe evidence revocation'),
     PROTO,
-    ...ca('agents registry config.ts open-log.ts cli cli/login'),
+    ...ca('agents registry config.ts cli cli/login'),
+  ],
+  'ca/src/cli/audit': [
+    ...shared('ground cli tlog audit-verify config audit'),
+    PROTO,
+    ...ca('config.ts open-log.ts cli cli/operator'),
   ],
   'ca/src/cli/check': [
     ...shared('text ground unix cli keys x509 outbound'),
@@ -145,7 +150,9 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/cli/ceremony': [...shared('ground cli config der spiffe keys x509'), ...ca('ceremony')],
   'ca/src/cli/program.ts': [
     ...shared('ground cli'),
-    ...ca('cli cli/login cli/operator cli/rotation cli/review cli/backup cli/keys cli/ceremony cli/check'),
+    ...ca(
+      'cli cli/login cli/operator cli/rotation cli/review cli/backup cli/keys cli/ceremony cli/check cli/audit',
+    ),
   ],
   'ca/src/main.ts': [...shared('ground cli'), ...ca('cli/program.ts')],
 };

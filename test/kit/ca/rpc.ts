@@ -94,6 +94,7 @@ export async function makeRpc(
     ...made,
     cross,
     self,
+    keepSeconds: undefined,
     reports: store,
     log: silentLog,
     attestors: platforms,
@@ -112,6 +113,7 @@ export async function makeRpc(
       people: async () => [],
       twoPeople: false,
       self,
+      keepSeconds: undefined,
     }),
     successions: new Successions(clock, new Uint8Array(32)),
     // What they are like is shown with a log.

@@ -1,9 +1,13 @@
 /** The operator's call that looks into the audit log, over gRPC. */
 import type { QueryAuditRequest, QueryAuditResponse } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import type { AuditStatus } from '@chancery/proto/gen/chancery/v1/serving.ts';
 import { DECISIONS } from '@chancery/shared/audit/leaves.ts';
+import { unixSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { Retention } from '../../log/retention.ts';
 import type { Operator } from '../../operator/operator.ts';
+import { KEPT_EXPIRED_MS } from '../../store/kept.ts';
 import type { EntryQuery, FoundEntries } from '../../store/log-store.ts';
 import { askerOf } from '../caller.ts';
 import { unary } from '../methods.ts';
@@ -15,6 +19,9 @@ export const auditMethods = (operator: Operator) =>
       const audit = operator.audit(askerOf(caller));
       return message(await audit(queryOf(request)));
     }),
+    unary('GetAuditStatus', OperatorService.getAuditStatus, async (_, caller) =>
+      statusMessage(await operator.auditStatus(askerOf(caller))(undefined)),
+    ),
     unary('CheckCertificates', OperatorService.checkCertificates, async ({ after }, caller) => {
       const from = after && { notAfter: Number(after.notAfter), n: Number(after.n) };
       const { next, ...page } = await operator.checkCertificates(askerOf(caller))(from);
@@ -40,6 +47,16 @@ function queryOf({ decision, since, until, place, ...query }: QueryAuditRequest)
     place: place === undefined ? undefined : Number(place),
   };
 }
+
+const statusMessage = ({ keepSeconds = 0, nextAt, ...status }: Retention): AuditStatus => ({
+  entries: BigInt(status.entries),
+  pruned: BigInt(status.pruned),
+  keepSeconds: BigInt(keepSeconds),
+  nextAt: nextAt === undefined ? 0n : unixSeconds(nextAt),
+  together: BigInt(status.together),
+  lacking: BigInt(status.lacking),
+  certificateDays: BigInt(KEPT_EXPIRED_MS / 86_400_000),
+});
 
 const message = ({ found, place, newest, more }: FoundEntries): QueryAuditResponse => ({
   entries: found.map(({ index, text }) => ({ index: index === undefined ? undefined : BigInt(index), text })),

@@ -145,6 +145,7 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   listAuthorityRequests: {},
   askForAuthority: {},
   getServing: {},
+  getAuditStatus: {},
   askAbove: { root: '', dryRun: false },
   importAuthority: { answer: Buffer.alloc(0), rootAbove: Buffer.alloc(0), dryRun: false },
 };

@@ -51,6 +51,7 @@ export function readsOf(db: DatabaseSync, tables: Tables) {
     pruning: (before: number, unit: number) => ({
       ...tables.prune.state(),
       due: tables.prune.due(before, unit),
+      next: tables.prune.next(unit),
     }),
     reportedThrough: (spool: Spool) => spools.through(spool),
     indexOf: (sequence: number) => entries.indexOf(sequence),

@@ -1,6 +1,6 @@
 /** How far the audit log is pruned: part of the SQLite store. Events go by whole blocks of the index. */
 import type { DatabaseSync } from 'node:sqlite';
-import type { Prunable, Pruned, Pruning } from '../../log-store.ts';
+import type { NextPruning, Prunable, Pruned, Pruning } from '../../log-store.ts';
 import { BLOCK, SEGMENT } from './entry-index.ts';
 
 /** Times are milliseconds. Every method blocks. */
@@ -34,6 +34,18 @@ export class PruneTable {
     return { entries, first: Number(this.#sql.blockOf.get(entries)?.['block'] ?? 0) * BLOCK };
   }
 
+  /** Of the next `unit` entries that may go. */
+  next(unit: number): NextPruning {
+    const entries = this.state().entries + unit;
+    const signed = Number(this.#sql.signed.get()?.['size'] ?? 0);
+    const indexed = Number(this.#sql.indexed.get()?.['entries'] ?? 0);
+    const at = indexed < entries ? null : this.#sql.youngest.get(entries)?.['at'];
+    return {
+      lacking: Math.max(entries + unit - signed, 0),
+      youngest: typeof at === 'number' ? at : undefined,
+    };
+  }
+
   /** Notes what is going to be pruned, after its event was written. */
   announce({ entries, first, tail }: Pruned): void {
     this.#sql.announce.run(entries, first, tail);
@@ -61,6 +73,7 @@ function statements(db: DatabaseSync) {
     state: sql('SELECT * FROM audit_pruned'),
     // Blocks with an event at or after that time, and with none before it that is younger.
     young: sql('SELECT entries FROM audit_blocks WHERE to_at >= ? ORDER BY block LIMIT 1'),
+    youngest: sql('SELECT max(to_at) AS at FROM audit_blocks WHERE entries < ?'),
     indexed: sql('SELECT entries FROM audit_mark'),
     signed: sql('SELECT max(size) AS size FROM checkpoints'),
     blockOf: sql('SELECT block FROM audit_blocks WHERE entries <= ? ORDER BY block DESC LIMIT 1'),

@@ -43,7 +43,7 @@ import {
   TaintRequest,
   TaintResponse,
 } from "./rotation.ts";
-import { GetServingRequest, Serving } from "./serving.ts";
+import { AuditStatus, GetAuditStatusRequest, GetServingRequest, Serving } from "./serving.ts";
 import { SnapshotParts } from "./trust.ts";
 
 export const protobufPackage = "chancery.v1";
@@ -4555,6 +4555,17 @@ export const OperatorService = {
     responseSerialize: (value: QueryAuditResponse): Buffer => Buffer.from(QueryAuditResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): QueryAuditResponse => QueryAuditResponse.decode(value),
   },
+  /** Role: reader. How large the audit log is, how long it is kept, and what goes next. */
+  getAuditStatus: {
+    path: "/chancery.v1.Operator/GetAuditStatus" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetAuditStatusRequest): Buffer =>
+      Buffer.from(GetAuditStatusRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetAuditStatusRequest => GetAuditStatusRequest.decode(value),
+    responseSerialize: (value: AuditStatus): Buffer => Buffer.from(AuditStatus.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AuditStatus => AuditStatus.decode(value),
+  },
   /** Role: reader. Compares unexpired certificates on record with their issuers, the resources and the audit log: a page. */
   checkCertificates: {
     path: "/chancery.v1.Operator/CheckCertificates" as const,
@@ -4825,6 +4836,8 @@ export interface OperatorServer extends UntypedServiceImplementation {
   listRevocations: handleUnaryCall<ListRevocationsRequest, ListRevocationsResponse>;
   /** Role: reader. Entries of the audit log that match: a page. */
   queryAudit: handleUnaryCall<QueryAuditRequest, QueryAuditResponse>;
+  /** Role: reader. How large the audit log is, how long it is kept, and what goes next. */
+  getAuditStatus: handleUnaryCall<GetAuditStatusRequest, AuditStatus>;
   /** Role: reader. Compares unexpired certificates on record with their issuers, the resources and the audit log: a page. */
   checkCertificates: handleUnaryCall<CheckCertificatesRequest, CheckCertificatesResponse>;
   /** Role: operator. Writes a copy of the database to a file beside it, for a backup, and answers when it is whole. */
@@ -5051,6 +5064,22 @@ export interface OperatorClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: QueryAuditResponse) => void,
+  ): ClientUnaryCall;
+  /** Role: reader. How large the audit log is, how long it is kept, and what goes next. */
+  getAuditStatus(
+    request: GetAuditStatusRequest,
+    callback: (error: ServiceError | null, response: AuditStatus) => void,
+  ): ClientUnaryCall;
+  getAuditStatus(
+    request: GetAuditStatusRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AuditStatus) => void,
+  ): ClientUnaryCall;
+  getAuditStatus(
+    request: GetAuditStatusRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AuditStatus) => void,
   ): ClientUnaryCall;
   /** Role: reader. Compares unexpired certificates on record with their issuers, the resources and the audit log: a page. */
   checkCertificates(

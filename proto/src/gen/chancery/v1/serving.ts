@@ -37,6 +37,29 @@ export interface Serving {
   files: LoadedFile[];
 }
 
+export interface GetAuditStatusRequest {
+}
+
+/** How large the audit log is, and how long it is kept. */
+export interface AuditStatus {
+  /** Signed, and how many of them are gone. */
+  entries: bigint;
+  pruned: bigint;
+  /** How long entries are kept; 0 for ever. */
+  keepSeconds: bigint;
+  /**
+   * When the next go, seconds since 1970; 0 if more entries are awaited, or all are kept. Once it has passed they are
+   * going.
+   */
+  nextAt: bigint;
+  /** How many go together. */
+  together: bigint;
+  /** How many entries must come before the next can go. */
+  lacking: bigint;
+  /** How long the record of a certificate is kept after its end. */
+  certificateDays: bigint;
+}
+
 export interface ServingAuthority {
   /** "root" or "intermediate". */
   kind: string;
@@ -248,6 +271,174 @@ export const Serving: MessageFns<Serving> = {
             }
 
             message.files.push(LoadedFile.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseGetAuditStatusRequest(): GetAuditStatusRequest {
+  return {};
+}
+
+export const GetAuditStatusRequest: MessageFns<GetAuditStatusRequest> = {
+  encode(_: GetAuditStatusRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetAuditStatusRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetAuditStatusRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAuditStatus(): AuditStatus {
+  return { entries: 0n, pruned: 0n, keepSeconds: 0n, nextAt: 0n, together: 0n, lacking: 0n, certificateDays: 0n };
+}
+
+export const AuditStatus: MessageFns<AuditStatus> = {
+  encode(message: AuditStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.entries !== 0n) {
+      if (BigInt.asUintN(64, message.entries) !== message.entries) {
+        throw new globalThis.Error("value provided for field message.entries of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.entries);
+    }
+    if (message.pruned !== 0n) {
+      if (BigInt.asUintN(64, message.pruned) !== message.pruned) {
+        throw new globalThis.Error("value provided for field message.pruned of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.pruned);
+    }
+    if (message.keepSeconds !== 0n) {
+      if (BigInt.asUintN(64, message.keepSeconds) !== message.keepSeconds) {
+        throw new globalThis.Error("value provided for field message.keepSeconds of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.keepSeconds);
+    }
+    if (message.nextAt !== 0n) {
+      if (BigInt.asIntN(64, message.nextAt) !== message.nextAt) {
+        throw new globalThis.Error("value provided for field message.nextAt of type int64 too large");
+      }
+      writer.uint32(32).int64(message.nextAt);
+    }
+    if (message.together !== 0n) {
+      if (BigInt.asUintN(64, message.together) !== message.together) {
+        throw new globalThis.Error("value provided for field message.together of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.together);
+    }
+    if (message.lacking !== 0n) {
+      if (BigInt.asUintN(64, message.lacking) !== message.lacking) {
+        throw new globalThis.Error("value provided for field message.lacking of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.lacking);
+    }
+    if (message.certificateDays !== 0n) {
+      if (BigInt.asUintN(64, message.certificateDays) !== message.certificateDays) {
+        throw new globalThis.Error("value provided for field message.certificateDays of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.certificateDays);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuditStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuditStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.entries = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pruned = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.keepSeconds = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.nextAt = reader.int64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.together = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.lacking = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.certificateDays = reader.uint64() as bigint;
             continue;
           }
         }

@@ -9,7 +9,7 @@ import {
   meant,
 } from '@chancery/shared/cli/program.ts';
 import { Bar } from '../bar.ts';
-import { askAudit, PAGE, queryOf } from './audit-query.ts';
+import { askAudit, PAGE, queryOf } from './query.ts';
 
 const FORMATS: Readonly<Record<string, (entry: AuditEntry) => string>> = {
   json: ({ index, text }) => `{"entry":${index},${text.slice(1)}`,

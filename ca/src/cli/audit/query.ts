@@ -4,7 +4,7 @@ import { DECISIONS } from '@chancery/shared/audit/leaves.ts';
 import { type Invocation, MisuseError, meant } from '@chancery/shared/cli/program.ts';
 import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { isRefusal, REFUSALS } from '@chancery/shared/ground/errors.ts';
-import { callOperator } from './admin.ts';
+import { callOperator } from '../operator/admin.ts';
 
 /** Entries that are asked for at once. */
 export const PAGE = 1_000;

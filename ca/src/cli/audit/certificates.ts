@@ -2,7 +2,7 @@
 import type { CertificatePlace, CertificateProblem } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import type { ExitStatus, Invocation, Io } from '@chancery/shared/cli/program.ts';
 import { printJson, printTable } from '../flags.ts';
-import { callOperator } from './admin.ts';
+import { callOperator } from '../operator/admin.ts';
 
 /** Status 1 where one has a problem. */
 export async function checkCertificates(invocation: Invocation, io: Io): Promise<ExitStatus> {

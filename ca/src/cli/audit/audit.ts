@@ -21,17 +21,20 @@ import { paths, readCaConfig } from '../../config.ts';
 import { ownLogKey } from '../../open-log.ts';
 import { waitedFor } from '../bar.ts';
 import { configFile, OPERATOR_FLAGS, printTable } from '../flags.ts';
-import { checkCertificates } from './audit-certificates.ts';
-import { exportEntries } from './audit-export.ts';
-import { askAudit, PAGE, queryOf, rowOf } from './audit-query.ts';
-import { inForce } from './in-force.ts';
+import { inForce } from '../operator/in-force.ts';
+import { checkCertificates } from './certificates.ts';
+import { exportEntries } from './export.ts';
+import { askAudit, PAGE, queryOf, rowOf } from './query.ts';
+import { auditStatus } from './status.ts';
 
 const DEFAULT_LIMIT = 100;
 const FOLLOW_MS = 1_000;
 
 export const audit: Command = {
-  says: 'Looks into the audit log (query), exports it, compares certificates with it, proves it and verifies it.',
-  positionals: 'query | export | certificates | proof ENTRY | checkpoint | verify',
+  says:
+    'Looks into the audit log (query), exports it, says how long it is kept (status), compares certificates with it, ' +
+    'proves it and verifies it.',
+  positionals: 'query | export | status | certificates | proof ENTRY | checkpoint | verify',
   flags: {
     identity: {
       type: 'string',
@@ -80,16 +83,17 @@ export const audit: Command = {
     if (verb === 'proof' && more.length === 1) return proof(more[0] ?? '', invocation, io);
     if (verb === 'query' && more.length === 0) return query(invocation, io);
     if (verb === 'export' && more.length === 0) return exportEntries(invocation, io);
+    if (verb === 'status' && more.length === 0) return auditStatus(invocation, io);
     if (verb === 'checkpoint' && more.length === 0) return checkpoint(invocation, io);
     if (verb === 'certificates' && more.length === 0) return checkCertificates(invocation, io);
     if (verb === 'verify' && more.length === 0) return verify(invocation, io);
     throw new MisuseError(
-      `give query, export, certificates, proof ENTRY, checkpoint or verify${meant(verb, VERBS)}`,
+      `give query, export, status, certificates, proof ENTRY, checkpoint or verify${meant(verb, VERBS)}`,
     );
   },
 };
 
-const VERBS = ['query', 'export', 'certificates', 'proof', 'checkpoint', 'verify'];
+const VERBS = ['query', 'export', 'status', 'certificates', 'proof', 'checkpoint', 'verify'];
 const FILTERS = [
   'identity',
   'serial',

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { rowOf } from './audit-query.ts';
+import { rowOf } from './query.ts';
 
 const AT = '2026-06-01T12:00:01.000Z';
 const TIME = '2026-06-01T12:00:00.500Z';
