@@ -251,7 +251,7 @@ function lastKnownGood(
   }
   if (known === undefined || known.bundle.trustDomain !== settings.trustDomain) return undefined;
   // Also if the SVID cannot be used: they may name the certificate of the CA, which this agent is about to ask.
-  trust.revocations.publish(known.revocations);
+  trust.resumeRevocations(known.revocations);
   if (known.logKey !== undefined && isOfOnePiece(known)) {
     // Newer than the config's: what was removed since must not be trusted again, and vouchers lead on from it.
     trust.remember(known);

@@ -1,4 +1,4 @@
-/** I227: what an agent hands back over the wire, however much it is, and what a peer with an honest certificate costs. */
+/** I227, I238: what an agent hands back over the wire, however much it is, and what peers with certificates cost. */
 import { once } from 'node:events';
 import net from 'node:net';
 import { join } from 'node:path';
@@ -7,11 +7,12 @@ import { handBack, partsOf } from '@chancery/agent/trust/stream/hand-back.ts';
 import type { Handed } from '@chancery/ca/recovery/recovery.ts';
 import { grpcServer } from '@chancery/ca/rpc/server.ts';
 import { TrustClient, TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { RpcServer } from '@chancery/shared/rpc/server.ts';
 import * as grpc from '@grpc/grpc-js';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { makeRpc, type Rpc } from '../../kit/ca/rpc.ts';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { applied, makeRpc, type Rpc } from '../../kit/ca/rpc.ts';
 import { makeFolder, removeFolder } from '../../kit/processes.ts';
 
 const revoked = (number: number, certificates: number) => ({
@@ -23,7 +24,7 @@ const revoked = (number: number, certificates: number) => ({
 const folder = makeFolder();
 let rpc: Rpc;
 let server: RpcServer;
-let listening: net.Server;
+const doors: net.Server[] = [];
 let client: TrustClient;
 let taken: Handed[];
 let outcomes: string[];
@@ -34,14 +35,7 @@ beforeAll(async () => {
     return taken.length === 0;
   }) as never;
   server = grpcServer({ ...rpc, signIn: undefined, connections: 100 });
-  const path = join(folder, 'a.sock');
-  const caller = { via: 'join', address: 'uid 4242', peer: { uid: 4242 } } as never;
-  listening = net.createServer((socket) => {
-    rpc.callers.add(socket, caller);
-    server.inject(socket);
-  });
-  await once(listening.listen(path), 'listening');
-  client = new TrustClient(`unix:${path}`, grpc.credentials.createInsecure());
+  client = await clientAs(server, 'a', { via: 'join', address: 'uid 4242', peer: { uid: 4242 } });
 });
 beforeEach(() => {
   [taken, outcomes] = [[], []];
@@ -49,10 +43,22 @@ beforeEach(() => {
 });
 afterAll(async () => {
   client.close();
-  listening.close();
+  for (const each of doors) each.close();
   await server.close(100);
   removeFolder(folder);
 });
+
+/** What this caller sees of it. */
+async function clientAs(to: RpcServer, name: string, caller: object): Promise<TrustClient> {
+  const path = join(folder, `${name}.sock`);
+  const listening = net.createServer((socket) => {
+    rpc.callers.add(socket, caller as never);
+    to.inject(socket);
+  });
+  doors.push(listening);
+  await once(listening.listen(path), 'listening');
+  return new TrustClient(`unix:${path}`, grpc.credentials.createInsecure());
+}
 
 const hand = (list: readonly ReturnType<typeof revoked>[]) => {
   const held = { sequence: 9n, note: 'a note', list, checkpoint: 'a checkpoint' };
@@ -79,7 +85,7 @@ test('I227 what the CA refuses for good is told apart from what it cannot take n
   for (let n = 0; n < 3; n += 1) await hand([{ ...revoked(1, 0), kind: 'odd' }]);
   outcomes = [];
   await expect(hand([revoked(1, 0)])).rejects.toThrow(/RESOURCE_EXHAUSTED/);
-  expect(outcomes).toEqual([]);
+  expect(outcomes).toEqual(['failed']);
 });
 
 test('I227 a million empty revocations cost others nothing to speak of', async () => {
@@ -108,3 +114,44 @@ test('I227 a million empty revocations cost others nothing to speak of', async (
   expect(codes.every((code) => code !== grpc.status.OK)).toBe(true);
   expect([...partsOf([])]).toEqual([]);
 }, 30_000);
+
+/** A certificate of this SPIFFE ID. */
+const certified = (id: string) => ({
+  ...{ via: 'tls', address: '10.0.0.1', shownCertificate: true },
+  svid: () => ({ id, serial: id }),
+});
+
+test('I238 eight liars, four calls each and again at once, keep no gateway from handing back', async () => {
+  const gateway = 'spiffe://prod.example/gateway';
+  await applied(rpc, { kind: 'McpServer', name: 's', identity: gateway, address: 'a:1' });
+  const crowded = grpcServer({ ...rpc, clock: systemClock, signIn: undefined, connections: 100 });
+  const clients = await Promise.all(
+    Array.from({ length: 8 }, (_, n) =>
+      clientAs(crowded, `liar${n}`, certified(`spiffe://prod.example/liar${n}`)),
+    ),
+  );
+  const honest = await clientAs(crowded, 'gateway', certified(gateway));
+  const revocations = { sequence: 9n, note: 'n', list: [], since: 0n, gone: [] };
+  let [asked, isOver] = [0, false];
+  const lie = (liar: TrustClient): void => {
+    if (isOver) return;
+    const call = liar.handBack();
+    call.on('data', () => {
+      asked += 1;
+    });
+    call.on('error', () => {}).on('status', () => setImmediate(lie, liar));
+    call.write({ revocations, checkpoint: '' });
+  };
+  for (const liar of clients) for (let n = 0; n < 4; n += 1) lie(liar);
+  await vi.waitFor(() => expect(asked).toBeGreaterThanOrEqual(4), { timeout: 10_000 });
+  const began = performance.now();
+  const held = { sequence: 9n, note: 'a note', list: [revoked(1, 0)], checkpoint: '' };
+  await handBack(honest, { toHandBack: () => [held], handedBack: () => {} }, silentLog);
+  const seconds = (performance.now() - began) / 1000;
+  console.log(`the gateway had handed back after ${seconds.toFixed(1)} s`);
+  expect(taken).toHaveLength(1);
+  expect(seconds).toBeLessThan(10);
+  isOver = true;
+  for (const each of [...clients, honest]) each.close();
+  await crowded.close(100);
+}, 40_000);

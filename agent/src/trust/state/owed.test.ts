@@ -49,7 +49,7 @@ function hear(number: bigint, list: readonly ReturnType<typeof revoked>[]): void
 const offered = () =>
   trust.toHandBack().map(({ sequence, list }) => [sequence, list.map(({ number }) => number)]);
 /** What the CA answers to each. */
-const answer = (outcome: 'taken' | 'unwanted' | 'refused') => {
+const answer = (outcome: 'taken' | 'unwanted' | 'refused' | 'failed') => {
   for (const each of trust.toHandBack()) trust.handedBack(each, outcome);
 };
 const before = [5n, [1n, 2n]];
@@ -79,6 +79,36 @@ test('what the CA has, or does not want, is not kept', () => {
   answer('unwanted');
   hear(1_000_006n, [revoked(1)]);
   expect(offered()).toEqual([after]);
+});
+
+const isRevoked = (number: number) =>
+  trust.revocations.current().revoked({ id: parseSpiffeId(`spiffe://prod.example/gone${number}`) }, NOW) !==
+  undefined;
+
+test('I239 what the CA could not take yet stays in force beside what it says, until it has it', () => {
+  hear(5n, [revoked(1), revoked(2)]);
+  answer('failed');
+  hear(1_000_006n, [revoked(1), revoked(3)]);
+  expect([1, 2, 3].map(isRevoked)).toEqual([true, true, true]);
+  trust = fresh();
+  trust.resume(saved.at(-1) ?? expect.fail('nothing was saved'));
+  expect(offered()).toEqual([before, [1_000_006n, [1n, 3n]]]);
+  expect([1, 2, 3].map(isRevoked)).toEqual([true, true, true]);
+  answer('failed');
+  hear(1_000_007n, [revoked(1)]);
+  expect([1, 2, 3].map(isRevoked)).toEqual([true, true, true]);
+  answer('taken');
+  expect([1, 2, 3].map(isRevoked)).toEqual([true, false, false]);
+});
+
+test('I239 what the CA has refused is kept, and counts no longer', () => {
+  hear(5n, [revoked(1), revoked(2)]);
+  answer('failed');
+  hear(1_000_006n, [revoked(1)]);
+  expect([1, 2].map(isRevoked)).toEqual([true, true]);
+  answer('refused');
+  expect([1, 2].map(isRevoked)).toEqual([true, false]);
+  expect(offered()).toEqual([before, after]);
 });
 
 test('of many only the newest two are kept', () => {

@@ -1,6 +1,7 @@
 /** What the CA is owed: signed states of revocations that a restored CA may have forgotten. */
 import type { Revoked } from '@chancery/proto/gen/chancery/v1/trust.ts';
-import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
+import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { revokedMessages } from './revocations.ts';
 import type { Kept } from './signed.ts';
 
@@ -18,9 +19,15 @@ export interface SavedOwed extends Kept {
 /** Each may have megabytes. */
 export const MAX_OWED = 2;
 
-/** States that a CA has refused: the state of that CA has taken their place, so they are kept here. */
+/**
+ * States that the CA has not: the state of that CA takes their place, so they are kept here. What it has refused is
+ * kept only; what it could not take yet is in force, too.
+ */
 export class Owed {
   #list: readonly SavedOwed[] = [];
+  /** Notes of those that a CA has refused. */
+  readonly #refused = new Set<string>();
+  #joined: { readonly said: RevocationSet; readonly set: RevocationSet } | undefined;
 
   /** The oldest first. */
   get list(): readonly SavedOwed[] {
@@ -30,6 +37,7 @@ export class Owed {
   /** Takes what was saved. */
   resume(list: readonly SavedOwed[]): void {
     this.#list = list.slice(-MAX_OWED);
+    this.#joined = undefined;
   }
 
   /** Keeps it until `drop`. */
@@ -37,11 +45,37 @@ export class Owed {
     if (this.#list.every(({ note }) => note !== owed.note)) this.resume([...this.#list, owed]);
   }
 
+  /** What is kept under this note is not in force by that any longer. */
+  refuse(note: string): void {
+    this.#refused.add(note);
+    this.#joined = undefined;
+  }
+
   /** A CA has it. */
   drop(note: string): void {
-    this.#list = this.#list.filter((each) => each.note !== note);
+    this.#refused.delete(note);
+    this.resume(this.#list.filter((each) => each.note !== note));
+  }
+
+  /** What the CA has said, and what it may have forgotten. The same set where the same is in force. */
+  with(said: RevocationSet): RevocationSet {
+    if (this.#joined?.said !== said) this.#joined = { said, set: this.#join(said) };
+    return this.#joined.set;
+  }
+
+  #join(said: RevocationSet): RevocationSet {
+    const known = new Set(said.list.map(nameOf));
+    const waiting = this.#list.filter(({ note }) => !this.#refused.has(note));
+    const more = waiting.flatMap(({ revocations: { list } }) =>
+      list.filter((each) => !known.has(nameOf(each))),
+    );
+    return more.length === 0 ? said : revocationSet([...said.list, ...more], said.sequence);
   }
 }
+
+/** One number may have more serials, or another end, after a restore. */
+const nameOf = ({ number, target: { kind, value }, serials, until }: Revocation): string =>
+  JSON.stringify([number, kind, value, serials, until]);
 
 /** For the CA. */
 export const heldOf = ({ revocations, note, checkpoint }: SavedOwed): Held => ({

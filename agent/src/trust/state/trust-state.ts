@@ -68,6 +68,8 @@ export class TrustState {
   #revoked: RevocationsMessage | undefined;
   /** Of the revocations in force, if all of them could be read. */
   #note = '';
+  /** The revocations, as the CA has said them. */
+  #said: RevocationSet = NO_REVOCATIONS;
   readonly #owed = new Owed();
 
   /** `save` rejects if the state cannot be written. `subject` is the SPIFFE ID that the CA sends policies for. */
@@ -79,11 +81,17 @@ export class TrustState {
 
   /** Takes a state from the disk, before anything is served. */
   resume({ bundle, policy, revocations, crossChains = [], ...signed }: SavedTrust): void {
+    this.resumeRevocations(revocations);
     this.remember(signed);
     this.#hand(crossChains);
-    this.revocations.publish(revocations);
     this.bundle.publish(bundle);
     this.#enforce(readPolicy({ version: policy.version, resources: [...policy.resources] }));
+  }
+
+  /** Takes these from the disk. */
+  resumeRevocations(revocations: RevocationSet): void {
+    this.#said = revocations;
+    this.#putRevocations();
   }
 
   /**
@@ -102,6 +110,7 @@ export class TrustState {
     this.vouching.leave(left);
     this.#signed.resume(signed, kept?.checkpoint ?? '', this.vouching.key);
     this.#note = kept?.note ?? '';
+    this.#putRevocations();
   }
 
   /** All that is in force, as it is saved. Throws unavailable before the first snapshot. */
@@ -112,7 +121,7 @@ export class TrustState {
     return {
       bundle: this.bundle.current(),
       policy,
-      revocations: this.revocations.current(),
+      revocations: this.#said,
       logKey,
       left,
       signed,
@@ -140,7 +149,8 @@ export class TrustState {
       ensureSender();
       ensureForThisVersion(message);
     });
-    const untainted = () => ensureUntainted(this.#bundleIn(message, before.bundle), before.revocations);
+    const untainted = () =>
+      ensureUntainted(this.#bundleIn(message, before.bundle), this.revocations.current());
     const bundle = usable ? reading.take('bundle', untainted) : undefined;
     // The first bundle names the key.
     if (before.logKey === undefined && bundle !== undefined)
@@ -184,12 +194,18 @@ export class TrustState {
     return policyOf(message, this.#read);
   }
 
+  #putRevocations(): void {
+    const set = this.#owed.with(this.#said);
+    if (set !== this.revocations.current()) this.revocations.publish(set);
+  }
+
   #revoke(state: State): true {
     const { revocations: message } = state;
     ensure(message !== undefined, 'message_parse', 'a snapshot is without its revocations');
     this.#signed.ensure('revocations', state, this.vouching.key);
     const { set, unreadable } = readRevocations(message);
-    if (message !== this.#revoked) this.revocations.publish(set);
+    if (message !== this.#revoked) this.#said = set;
+    this.#putRevocations();
     this.#revoked = message;
     this.#note = unreadable === undefined ? message.note : '';
     if (unreadable !== undefined) throw unreadable;
@@ -206,15 +222,21 @@ export class TrustState {
     return [...this.#owed.list.filter(({ note }) => note !== now[0]?.note), ...now].map(heldOf);
   };
 
-  /** What is not taken now is kept beside what takes its place. */
-  readonly handedBack = ({ note }: Held, outcome: 'taken' | 'unwanted' | 'refused'): void => {
-    if (outcome !== 'refused') this.#owed.drop(note);
+  /**
+   * What is not taken now is kept beside what takes its place. Where the CA could not take it yet, both are in force
+   * until it has.
+   */
+  readonly handedBack = ({ note }: Held, outcome: 'taken' | 'unwanted' | 'refused' | 'failed'): void => {
+    const isHad = outcome === 'taken' || outcome === 'unwanted';
+    if (isHad) this.#owed.drop(note);
     else for (const each of this.#inForce()) if (each.note === note) this.#owed.keep(each);
+    if (outcome === 'refused') this.#owed.refuse(note);
+    this.#putRevocations();
   };
 
   #inForce(): readonly SavedOwed[] {
     const kept = this.#kept();
-    return kept === undefined ? [] : [{ ...kept, revocations: this.revocations.current() }];
+    return kept === undefined ? [] : [{ ...kept, revocations: this.#said }];
   }
 
   #putInForce(bundle: Bundle | undefined, policy: ReadPolicy | undefined): void {

@@ -54,10 +54,13 @@ test('an agent that has nothing signed says nothing', async () => {
 });
 
 test.each([grpc.status.UNAVAILABLE, grpc.status.DEADLINE_EXCEEDED, grpc.status.CANCELLED])(
-  'a CA that cannot answer for now (%s) is asked again before its state is taken',
+  'a CA that cannot answer for now (%s) has nothing of it',
   async (status) => {
-    await expect(handBack(caThat(status).client, handing, silentLog)).rejects.toThrow();
-    await expect(handBack(caThat(WANTS, status).client, handing, silentLog)).rejects.toThrow();
+    const outcomes: string[] = [];
+    const told = { ...handing, handedBack: (_: Held, outcome: string) => void outcomes.push(outcome) };
+    await expect(handBack(caThat(status).client, told, silentLog)).rejects.toThrow();
+    await expect(handBack(caThat(WANTS, status).client, told, silentLog)).rejects.toThrow();
+    expect(outcomes).toEqual(['failed', 'failed']);
   },
 );
 

@@ -5,14 +5,18 @@ import * as grpc from '@grpc/grpc-js';
 import { refusalFromCa } from '../../svid/channel.ts';
 import type { Held } from '../state/owed.ts';
 
-const CALL_MS = 60_000;
+/** The CA hears some at a time, and the others wait. */
+const CALL_SECONDS = 60;
 /** A message of the CA has 16 KiB at most. */
 const PART_BYTES = 8 * 1024;
 /** A node may have thousands of certificates. */
 const SERIALS_OF_PART = 100;
 
-/** What becomes of it. `refused` is for good: it is offered to the next CA that answers here. */
-export type HandedBack = 'taken' | 'unwanted' | 'refused';
+/**
+ * What becomes of it. `refused` is for good: it is offered to the next CA that answers here. `failed` may be another
+ * answer in a moment.
+ */
+export type HandedBack = 'taken' | 'unwanted' | 'refused' | 'failed';
 
 /** What is handed back, and what is done with it. */
 export interface Handing {
@@ -24,16 +28,20 @@ export interface Handing {
 /**
  * Call it before the CA's state is taken: that of a restored CA takes the place of what this agent has. Whether the CA
  * wanted and took something; an older CA wants nothing. Throws unavailable, refused_by_ca where the CA could not take
- * it for now.
+ * it within so many seconds, or for now.
  */
 export async function handBack(
   client: Pick<TrustClient, 'handBack'>,
   handing: Handing,
   log: Log,
+  seconds = CALL_SECONDS,
 ): Promise<boolean> {
   let isTaken = false;
   for (const held of handing.toHandBack()) {
-    const outcome = await handOne(client, held, log);
+    const outcome = await handOne(client, held, { log, seconds }).catch((error: unknown) => {
+      handing.handedBack(held, 'failed');
+      throw error;
+    });
     handing.handedBack(held, outcome);
     isTaken ||= outcome === 'taken';
   }
@@ -48,8 +56,12 @@ const FOR_GOOD: ReadonlySet<grpc.status> = new Set([
   grpc.status.UNAUTHENTICATED,
 ]);
 
-async function handOne(client: Pick<TrustClient, 'handBack'>, held: Held, log: Log): Promise<HandedBack> {
-  const call = client.handBack(new grpc.Metadata(), { deadline: Date.now() + CALL_MS });
+async function handOne(
+  client: Pick<TrustClient, 'handBack'>,
+  held: Held,
+  { log, seconds }: { readonly log: Log; readonly seconds: number },
+): Promise<HandedBack> {
+  const call = client.handBack(new grpc.Metadata(), { deadline: Date.now() + seconds * 1000 });
   const { sequence, note, list, checkpoint } = held;
   const part = (each: readonly Revoked[]): HandBackRequest['revocations'] => ({
     ...{ sequence: 0n, note: '', list: [...each], since: 0n, gone: [] },

@@ -95,7 +95,7 @@ function testClock(pauses: 'jump' | 'wait') {
       if (seconds === 10) return Promise.race([late.promise, aborted(signal)]);
       slept.push(seconds);
       tell(`pause ${seconds}`);
-      if (pauses === 'wait') return aborted(signal);
+      if (pauses === 'wait') return aborted(signal).finally(() => tell(`pause of ${seconds} ends`));
       now = addSeconds(now, seconds);
       return undefined;
     },
@@ -287,18 +287,59 @@ test('a change of what was not said ends the stream, and the next one begins wit
   expect(events.filter((event) => event === 'open 1')).toHaveLength(2);
 });
 
-test('what it has is handed back before the state of the CA is taken, and again if that cannot be for now', async () => {
-  let busy = 2;
+const held = { sequence: 1n, note: 'signed', list: [], checkpoint: '' };
+const withoutPauses = () => events.filter((each) => !/^(pause|hello|ack)/.test(each));
+
+test('what it has is handed back before the state of the CA is taken', async () => {
+  onHandBack = (call) => void call.write({ wantsRevocations: false });
+  const outcomes: string[] = [];
+  start({ handing: { toHandBack: () => [held], handedBack: (_, outcome) => void outcomes.push(outcome) } });
+  await seen('ack 1 1');
+  expect(withoutPauses()).toEqual(['handed back', 'open 1']);
+  expect(outcomes).toEqual(['unwanted']);
+});
+
+test('I239 a CA that cannot take it for now is followed, and offered it until it has it, also by another SVID', async () => {
+  let busy = 3;
   onHandBack = (call) => {
     busy -= 1;
-    if (busy >= 0) call.emit('error', { code: grpc.status.UNAVAILABLE, details: 'busy' });
+    if (busy >= 0) call.emit('error', { code: grpc.status.RESOURCE_EXHAUSTED, details: 'busy' });
     else call.write({ wantsRevocations: false });
   };
-  const held = { sequence: 1n, note: 'signed', list: [], checkpoint: '' };
-  start({ handing: { toHandBack: () => [held], handedBack: () => {} } }, 'jump');
-  await seen('open 1');
-  expect(events.filter((each) => !each.startsWith('pause'))).toEqual([
-    ...['handed back', 'handed back', 'handed back', 'open 1'],
+  const outcomes: string[] = [];
+  const handing = {
+    toHandBack: () => [held],
+    handedBack: (_: unknown, outcome: string) => {
+      outcomes.push(outcome);
+      tell(outcome);
+    },
+  };
+  const { svid, slept } = start({ handing }, 'jump');
+  await seen('ack 1 1');
+  svid.publish(svidOf(2));
+  await seen('closed 1');
+  await seen('unwanted');
+  expect(withoutPauses().slice(0, 3)).toEqual(['handed back', 'failed', 'open 1']);
+  expect(outcomes).toEqual(['failed', 'failed', 'failed', 'unwanted']);
+  expect(slept).toEqual([1, 2, 4]);
+});
+
+test('I239 what is owed is offered first on the next stream, and no longer on this one', async () => {
+  let opened: Stream | undefined;
+  onHandBack = (call) => call.emit('error', { code: grpc.status.RESOURCE_EXHAUSTED, details: 'busy' });
+  onOpen = (stream) => {
+    opened ??= stream;
+    stream.write(snapshot(1n));
+  };
+  const { svid, slept } = start({ handing: { toHandBack: () => [held], handedBack: () => {} } });
+  await until(() => slept.length === 1);
+  opened?.end();
+  await seen('pause of 1 ends');
+  await until(() => slept.length === 2);
+  svid.publish(svidOf(2));
+  await seen('ack 2 1');
+  expect(withoutPauses().filter((each) => !each.startsWith('closed'))).toEqual([
+    ...['handed back', 'open 1', 'handed back', 'open 2'],
   ]);
 });
 

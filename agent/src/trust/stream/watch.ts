@@ -16,6 +16,7 @@ import { isUnauthenticated, refusalFromCa, type Target } from '../../svid/channe
 import { askVouchers } from '../vouching.ts';
 import { type Handing, handBack } from './hand-back.ts';
 import { type SnapshotDeps, Snapshots } from './snapshots.ts';
+import { handBackLater } from './still-owed.ts';
 
 export interface WatchDeps extends SnapshotDeps {
   readonly svid: Source<Svid>;
@@ -39,6 +40,8 @@ export interface WatchDeps extends SnapshotDeps {
 const RETRY = { firstSeconds: 0.5, lastSeconds: 30, spread: 0.2 };
 /** The CA sends what is in force as soon as the stream is open. */
 const FIRST_SNAPSHOT_SECONDS = 10;
+/** For what the CA gets back first. Where others keep it busy, it is followed all the same. */
+const HAND_BACK_SECONDS = 15;
 
 /** Keeps one stream open until the signal; a new SVID gets a new stream before the old one is closed. */
 export async function watchTrust(deps: WatchDeps, signal: AbortSignal): Promise<void> {
@@ -84,16 +87,19 @@ async function watchOn(deps: WatchDeps, signal: AbortSignal, onSnapshot: () => v
   const closeAll = () => {
     for (const stream of open) stream.close();
   };
+  const ended = new AbortController();
+  let newest: TrustClient;
   const next = async (): Promise<TrustStream> => {
     const reached = reach(deps);
-    if (open.size === 0)
-      await handBack(reached.client, deps.handing, deps.log).catch(closing(reached.client));
+    const isOwed = open.size === 0 && !(await handsBack(reached.client, deps));
+    newest = reached.client;
     const stream = openStream(deps, reached, onSnapshot);
     // The signal may have come meanwhile.
     if (signal.aborted) stream.close();
     open.add(stream);
     await untilHeard(stream, deps.clock);
     deps.onState?.(undefined);
+    if (isOwed) void handBackLater({ ...deps, client: () => newest }, ended.signal);
     return stream;
   };
   signal.addEventListener('abort', closeAll, { once: true });
@@ -108,7 +114,20 @@ async function watchOn(deps: WatchDeps, signal: AbortSignal, onSnapshot: () => v
     }
   } finally {
     signal.removeEventListener('abort', closeAll);
+    ended.abort();
     closeAll();
+  }
+}
+
+/** Whether the CA has it all. What it has not is in force until it has, beside what it says. */
+async function handsBack(client: TrustClient, { handing, log }: WatchDeps): Promise<boolean> {
+  try {
+    await handBack(client, handing, log, HAND_BACK_SECONDS);
+    return true;
+  } catch (error) {
+    // The stream says it where the CA is not there at all.
+    log.debug({ err: error }, 'the CA does not take back what it has said for now');
+    return false;
   }
 }
 
@@ -155,13 +174,6 @@ function reach({ svid: live, targetFor }: WatchDeps) {
   const target = targetFor(svid);
   return { svid, target, client: new TrustClient(target.address, target.credentials, target.options) };
 }
-
-const closing =
-  (client: TrustClient) =>
-  (error: unknown): never => {
-    client.close();
-    throw error;
-  };
 
 function openStream(
   deps: WatchDeps,

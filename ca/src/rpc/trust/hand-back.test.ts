@@ -1,8 +1,18 @@
-/** I226: what a peer hands back in parts, and what one costs that lies. */
+/** I226, I238: what a peer hands back in parts, what one costs that lies, and who goes first. */
 import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import * as grpc from '@grpc/grpc-js';
 import { beforeEach, expect, test, vi } from 'vitest';
-import { expectRefused, FakeCall, makeRpc, peerOf, type Rpc, stranger } from '../../../../test/kit/ca/rpc.ts';
+import {
+  applied,
+  expectRefused,
+  FakeCall,
+  makeRpc,
+  peerOf,
+  type Rpc,
+  stranger,
+} from '../../../../test/kit/ca/rpc.ts';
 import type { Handed } from '../../recovery/recovery.ts';
 import { handBack } from './hand-back.ts';
 
@@ -98,4 +108,72 @@ test('I226 the rate is looked at before a message is read', async () => {
   const [first, second] = [hand(), hand()];
   first.say(parts([], 'x'));
   await expectRate(second);
+});
+
+const GATEWAY = 'spiffe://prod.example/gateway';
+/** Another certificate each time, as who keeps old ones has. */
+let certificates = 0;
+function holder(id: string): Parameters<typeof peerOf>[1] {
+  certificates += 1;
+  const svid = { id: parseSpiffeId(id), serial: `40${certificates}` };
+  return { ...stranger, shownCertificate: true, svid: () => svid as never };
+}
+/** Shows its note, and brings no list. */
+function lie(id: string) {
+  const call = hand(holder(id));
+  call.say(parts([], 'note'));
+  return call;
+}
+const liar = (n: number) => `spiffe://prod.example/agents/liar${n}`;
+const asked = (calls: readonly ReturnType<typeof hand>[]) =>
+  calls.filter((call) => answers(call).includes(true)).length;
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+test('I238 a peer that is asked for a list and brings none gives its place away within two seconds', async () => {
+  wanted = 99;
+  const liars = [0, 1, 2, 3, 4, 5].map((n) => lie(liar(n)));
+  await vi.waitFor(() => expect(asked(liars)).toBe(4));
+  const honest = lie('spiffe://prod.example/web');
+  await settle();
+  expect(answers(honest)).toEqual([]);
+  for (let n = 0; n < 2; n += 1) {
+    rpc.clock.advanceTo(addSeconds(rpc.clock.now(), 2));
+    await settle();
+    await settle();
+  }
+  await vi.waitFor(() => expect(answers(honest)).toEqual([true]));
+  expect(await liars[0]?.failed).toMatchObject({ code: grpc.status.DEADLINE_EXCEEDED });
+});
+
+test('I238 a SPIFFE ID has one place, whatever certificates it has', async () => {
+  wanted = 99;
+  const liars = [0, 0, 0, 0].map((n) => lie(liar(n)));
+  const others = [1, 2, 3].map((n) => lie(liar(n)));
+  await vi.waitFor(() => expect(asked(others)).toBe(3));
+  expect(asked(liars)).toBe(1);
+});
+
+test('I238 a gateway goes before all that wait, however many they are', async () => {
+  await applied(rpc, { kind: 'McpServer', name: 's', identity: GATEWAY, address: 'a:1' });
+  wanted = 99;
+  const liars = Array.from({ length: 40 }, (_, n) => lie(liar(n)));
+  await vi.waitFor(() => expect(asked(liars)).toBe(4));
+  const gateway = lie(GATEWAY);
+  await settle();
+  rpc.clock.advanceTo(addSeconds(rpc.clock.now(), 2));
+  await vi.waitFor(() => expect(answers(gateway)).toEqual([true]));
+  expect(asked(liars)).toBeLessThan(8);
+});
+
+test('I238 who has left while it waited takes nothing from its share', async () => {
+  wanted = 99;
+  const liars = [0, 1, 2, 3].map((n) => lie(liar(n)));
+  await vi.waitFor(() => expect(asked(liars)).toBe(4));
+  const gone = Array.from({ length: 6 }, () => lie(liar(9)));
+  await settle();
+  for (const each of gone) each.emit('cancelled');
+  liars[0]?.emit('end');
+  await settle();
+  const back = lie(liar(9));
+  await vi.waitFor(() => expect(answers(back)).toEqual([true]));
 });

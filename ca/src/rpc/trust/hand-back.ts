@@ -6,15 +6,19 @@ import {
 } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
-import { Turns } from '@chancery/shared/ground/turns.ts';
 import type { Limits } from '../../door/limits.ts';
 import { HandedList, type Revoked } from '../../recovery/handed-list.ts';
 import type { Recovery } from '../../recovery/recovery.ts';
+import { gatewaysOf } from '../../registry/policy-view.ts';
+import type { Registry } from '../../registry/registry.ts';
 import { callerKey, limitKeys, standingOf } from '../caller.ts';
 import { bidi, type Stream } from '../methods.ts';
+import { ListPlaces } from './list-places.ts';
 
 export interface HandBackDeps {
   readonly recovery: Pick<Recovery, 'take'>;
+  /** A CA that was restored waits for its gateways: they go first. */
+  readonly registry: Registry;
   readonly limits: Limits;
   readonly clock: Clock;
 }
@@ -24,12 +28,14 @@ type HandBackStream = Stream<HandBackRequest, HandBackResponse>;
 const FIRST_SECONDS = 10;
 /** For a whole list. */
 const LIST_SECONDS = 15;
+/** An agent writes one part after the other, without a pause. Who brings none gives its place away. */
+const PART_SECONDS = 2;
 /** Lists that are in memory at once. A peer whose list another one has brought meanwhile is not asked for it. */
 const AT_ONCE = { known: 4, stranger: 1 };
 
 /** Anyone may call it: what is handed back proves itself. Throws rate, out_of_order, tlog, revocation, store. */
-export const handBack = ({ recovery, limits, clock }: HandBackDeps) => {
-  const [known, strangers] = [new Turns(AT_ONCE.known), new Turns(AT_ONCE.stranger)];
+export const handBack = ({ recovery, registry, limits, clock }: HandBackDeps) => {
+  const [known, strangers] = [new ListPlaces(AT_ONCE.known), new ListPlaces(AT_ONCE.stranger)];
   return bidi('HandBack', TrustService.handBack, async (stream: HandBackStream) => {
     const { caller } = stream;
     const [key, { kind, svid }] = [callerKey(caller, clock.now()), standingOf(caller, clock.now())];
@@ -40,14 +46,17 @@ export const handBack = ({ recovery, limits, clock }: HandBackDeps) => {
     const handed = { note: revocations?.note ?? '', checkpoint };
     const bringer = { by: svid?.id ?? limitKeys(caller).address, id: svid?.id };
     const isWanted = () => recovery.take({ ...handed, list: [] }, bringer);
-    if (await isWanted())
-      await (kind === 'stranger' ? strangers : known).run(async () => {
-        if (!(await isWanted())) return;
-        // Of one ID one list is enough, and it may have many certificates.
-        limits.handBack(svid?.id ?? key);
+    if (await isWanted()) {
+      // Of one ID one list is enough, and it may have many certificates.
+      const name = svid?.id ?? key;
+      const goesFirst = svid !== undefined && gatewaysOf(registry.sets.current()).has(svid.id);
+      await (kind === 'stranger' ? strangers : known).run({ name, goesFirst }, async () => {
+        if (stream.signal.aborted || !(await isWanted())) return;
+        limits.handBack(name);
         await stream.send({ wantsRevocations: true });
         await recovery.take({ ...handed, list: await listOf(stream, clock) }, bringer);
       });
+    }
     await stream.send({ wantsRevocations: false });
   });
 };
@@ -56,7 +65,7 @@ async function listOf(stream: HandBackStream, clock: Clock): Promise<readonly Re
   const until = addSeconds(clock.now(), LIST_SECONDS).getTime();
   const handed = new HandedList();
   for (;;) {
-    const left = Math.min(LIST_SECONDS, (until - clock.now().getTime()) / 1000);
+    const left = Math.min(PART_SECONDS, (until - clock.now().getTime()) / 1000);
     const part = await stream.read(Math.max(0, left));
     if (part === undefined) return handed.list;
     handed.add(part.revocations?.list ?? []);
