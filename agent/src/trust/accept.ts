@@ -61,6 +61,7 @@ export function ensureUntainted(bundle: Bundle, set: RevocationSet): Bundle {
   const names = new Set(
     set.list.flatMap(({ target: { kind, value } }) => (kind === 'authority' ? [value] : [])),
   );
+  if (names.size === 0) return bundle;
   const { authorities, jwtAuthorities = [] } = bundle;
   const isStolen = ({ spki }: JwtAuthority): boolean => names.has(hash('sha256', spki, 'hex'));
   const isClean = !authorities.some((der) => isTainted(der, set)) && !jwtAuthorities.some(isStolen);
@@ -83,6 +84,7 @@ export function followBundle(live: LiveValue<Bundle>, next: Bundle, log: Log): s
 
 /** Whether both have the same sequence and the same authorities, in whatever order. */
 export function isSameBundle(a: Bundle, b: Bundle): boolean {
+  if (a === b) return true;
   const isSameX509 = isWithin(a, b) && isWithin(b, a);
   return a.sequence === b.sequence && isSameX509 && isSameJwt(a.jwtAuthorities, b.jwtAuthorities);
 }

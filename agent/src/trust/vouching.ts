@@ -39,10 +39,10 @@ export class Vouching {
 
   /** Keeps the first key for ever. Throws bundle for another one, tlog for what is none. */
   keep(text: string | undefined): void {
-    if (text === undefined || text === '') return;
+    if (text === undefined || text === '' || text === this.#keyText) return;
     const says = 'the CA signs its audit log with another key than the one that this agent knows';
     const next = 'if the log was begun anew on purpose, remove dataDir/state.json and restart the agent';
-    ensure(this.#keyText === undefined || this.#keyText === text, 'bundle', `${says}: ${next}`);
+    ensure(this.#keyText === undefined, 'bundle', `${says}: ${next}`);
     this.#key = readVerifierKey(text);
     this.#keyText = text;
   }

@@ -1,4 +1,4 @@
-/** I199, I200: what a thief of a root's key can make an agent take that keeps the key of the CA's audit log. */
+/** I199, I200, I257: what a thief of a root's key can make an agent take that keeps the key of the CA's audit log. */
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { signCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
@@ -151,6 +151,19 @@ describe('an agent that has had signatures', () => {
     expect(trust.taken.length).toBeLessThan(3);
     expect(trust.revocations.current().list).toHaveLength(2);
   });
+
+  test.each(['bundle', 'policy', 'revocations'] as const)(
+    'I257 does not take a %s again that it had verified before another stream brought a newer one',
+    (part) => {
+      const six = genuine(6n);
+      trust.accept(six);
+      trust.accept(genuine(7n));
+      const again = { ...genuine(8n), [part]: six[part] };
+      expect(() => trust.accept(again)).toThrow(refusal('tlog', /number 6, and 7 was taken before/));
+      expect(trust.taken).not.toContain(part);
+      expect(numbers()).toEqual(['bundle', 'policy', 'revocations'].map((each) => (each === part ? 7n : 8n)));
+    },
+  );
 
   test('I199 takes nothing unsigned after a restart either', () => {
     const resumed = fresh();

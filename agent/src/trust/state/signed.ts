@@ -77,7 +77,13 @@ export class Signed {
    */
   ensure(part: Part, state: State, kept: NoteKey | undefined): void {
     const message = state[part];
-    if (message === undefined || this.#verified.has(message)) return;
+    if (message === undefined) return;
+    const known = this.#numbers[part] ?? 0n;
+    const number = numberOf(message);
+    // Also of one that was verified: another stream may have brought a newer one since.
+    const says = `the ${part} ${are(part)} number ${number}, and ${known} was taken before`;
+    ensure(number >= known, 'tlog', says);
+    if (this.#verified.has(message)) return;
     const { note } = message;
     const key = kept ?? (part === 'bundle' ? keyIn(state) : undefined);
     if (note === '' || key === undefined) {
@@ -95,9 +101,6 @@ export class Signed {
       `the note of the ${part} has ${note.length} characters, at most ${MAX_NOTE}`,
     );
     const claim = claimOf(part, state, this.#subject);
-    const known = this.#numbers[part] ?? 0n;
-    const says = `the ${part} ${are(part)} number ${claim.number}, and ${known} was taken before`;
-    ensure(claim.number >= known, 'tlog', says);
     this.#verify(note, claim, key);
     this.#verified.add(message);
     this.#numbers = { ...this.#numbers, [part]: claim.number };
@@ -119,6 +122,8 @@ function keyIn({ bundle }: State): NoteKey | undefined {
 }
 
 const are = (part: Part): string => (part === 'revocations' ? 'are' : 'is');
+
+const numberOf = (message: Message): bigint => ('version' in message ? message.version : message.sequence);
 
 /** What the note of this part must say. */
 function claimOf(part: Part, { bundle, policy, revocations }: State, subject: () => string): StateClaim {

@@ -96,6 +96,16 @@ describe('a snapshot', () => {
     expect(completed(undefined, { ...genuine, policy: undefined }).policy).toBeUndefined();
   });
 
+  test('that has an equal bundle has the same object, and one that differs another', () => {
+    const decoded = (x509Authorities: readonly Buffer[]) => ({
+      ...genuine,
+      bundle: { ...bundle, x509Authorities: x509Authorities.map((der) => Buffer.from(der)) },
+    });
+    expect(completed(genuine, decoded([root, next])).bundle).toBe(bundle);
+    expect(completed(genuine, decoded([root])).bundle).not.toBe(bundle);
+    expect(completed(undefined, genuine).bundle).toBe(bundle);
+  });
+
   describe('of revocations', () => {
     const revoked = (number: bigint) => ({
       number,

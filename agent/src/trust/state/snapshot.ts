@@ -1,4 +1,5 @@
 /** Reads a snapshot of the CA: the agent parses everything that it enforces. */
+import { isDeepStrictEqual } from 'node:util';
 import type {
   Policy as PolicyMessage,
   Revocations as RevocationsMessage,
@@ -36,13 +37,15 @@ export interface ReadPolicy {
 
 /**
  * The state after `next`, which leaves out parts that are as `before` on the same stream. A part that was refused
- * before is completed, too, and refused again. Throws out_of_order if `next` changes another state than `before`.
+ * before is completed, too, and refused again. The bundle is in every message: an equal one is the same object, so that
+ * it is read once. Throws out_of_order if `next` changes another state than `before`.
  */
 export function completed(before: State | undefined, next: State): State {
   const { policy = before?.policy } = next;
   const known = before?.revocations;
   const revocations = next.revocations === undefined ? known : changed(known, next.revocations);
-  return { ...next, policy, revocations };
+  const bundle = isDeepStrictEqual(before?.bundle, next.bundle) ? before?.bundle : next.bundle;
+  return { ...next, bundle, policy, revocations };
 }
 
 function changed(known: RevocationsMessage | undefined, next: RevocationsMessage): RevocationsMessage {

@@ -3,6 +3,7 @@ import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { keyNameOf } from '@chancery/shared/x509/verify/svid.ts';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { makeAuthority, NOW } from '../../../../test/kit/certificates.ts';
@@ -16,6 +17,7 @@ import { type SavedTrust, TrustState } from './trust-state.ts';
 
 const trustDomain = parseTrustDomain('prod.example');
 const root = asBuffer(makeAuthority('root').certificate.der);
+const next = asBuffer(makeAuthority('next').certificate.der);
 const peer = { id: parseSpiffeId('spiffe://prod.example/web') };
 const revoked = {
   number: 1n,
@@ -81,6 +83,29 @@ test('a revocation leaves the policy, and what it remembers, as it is', () => {
   expect(isRevoked()).toBe(true);
 });
 
+test('a bundle that is in force is not read again, and is taken back where another one came between', () => {
+  const retiring = vi.fn();
+  trust.retiring.onChange(retiring);
+  trust.accept(message);
+  const { authorities } = trust.bundle.current();
+  trust.accept({ ...message, sequence: 4n });
+  expect(retiring).toHaveBeenCalledOnce();
+  const two = { ...message.bundle, sequence: 2n, x509Authorities: [root, next] };
+  trust.accept({ ...message, sequence: 5n, bundle: two });
+  trust.accept({ ...message, sequence: 6n });
+  expect(trust.bundle.current()).toMatchObject({ authorities, sequence: 1n });
+  expect(retiring).toHaveBeenCalledTimes(3);
+});
+
+test('a bundle that is in force is refused once a key in it is revoked', () => {
+  trust.accept(message);
+  const value = keyNameOf(parseCertificate(root));
+  const stolen = { ...revoked, number: 2n, kind: 'authority', value };
+  const revocations = { ...message.revocations, sequence: 2n, list: [stolen] };
+  expect(() => trust.accept({ ...message, revocations })).toThrow(refusal('bundle', /key is revoked/));
+  expect(trust.taken).not.toContain('bundle');
+});
+
 test('a lifted revocation is over, also where a CA that was restored counts from before', () => {
   trust.accept(message);
   trust.accept({ ...message, revocations: { ...message.revocations, list: [] } });
@@ -137,7 +162,7 @@ test.each<[string, object, Parameters<typeof refusal>, readonly Part[]]>([
 test('a new root is in force though the policy beside it cannot be read, and the old policy stays', () => {
   trust.accept(message);
   const policy = trust.policy.current();
-  const x509Authorities = [root, asBuffer(makeAuthority('next').certificate.der)];
+  const x509Authorities = [root, next];
   const bundle = { ...message.bundle, x509Authorities, sequence: 2n };
   const changed = { ...message, bundle, policy: { version: 2n, resources: ['{}'], note: '' } };
   expect(() => trust.accept(changed)).toThrow(refusal('policy', /cannot be read/));

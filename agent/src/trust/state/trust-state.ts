@@ -66,6 +66,8 @@ export class TrustState {
   /** How many resources of it have ended. */
   #ended = 0;
   #revoked: RevocationsMessage | undefined;
+  /** The message whose bundle is in force. */
+  #followed: { readonly message: State['bundle']; readonly bundle: Bundle } | undefined;
   /** Of the revocations in force, if all of them could be read. */
   #note = '';
   /** The revocations, as the CA has said them. */
@@ -131,6 +133,13 @@ export class TrustState {
     };
   }
 
+  /** What comes with a bundle that is in force. */
+  #follow(message: State): void {
+    if (message.bundle !== this.#followed?.message) this.retiring.publish(message.bundle?.retiringX509 ?? []);
+    this.#followed = { message: message.bundle, bundle: this.bundle.current() };
+    this.#hand(crossChainsIn(message));
+  }
+
   #hand(chains: CrossChains): void {
     if (!isSameChains(chains, this.crossChains.current())) this.crossChains.publish(chains);
   }
@@ -158,8 +167,7 @@ export class TrustState {
     const policy = usable ? reading.take('policy', () => this.#policyIn(message)) : undefined;
     this.#signed.see(message.checkpoint ?? '', this.vouching.key);
     this.#putInForce(bundle, policy);
-    if (bundle !== undefined) this.retiring.publish(message.bundle?.retiringX509 ?? []);
-    if (bundle !== undefined) this.#hand(crossChainsIn(message));
+    if (bundle !== undefined) this.#follow(message);
     const { logKey, left } = this.vouching;
     this.saved = this.#save({
       ...before,
@@ -179,6 +187,12 @@ export class TrustState {
 
   /** The key of the log counts from the first bundle on that is taken: that one the CA's certificate vouches for. */
   #bundleIn(message: State, known: Bundle): Bundle {
+    const followed = this.#followed;
+    if (followed !== undefined && followed.message === message.bundle && followed.bundle === known) {
+      this.isUnvouched = false;
+      this.#signed.ensure('bundle', message, this.vouching.key);
+      return known;
+    }
     const { isVouched } = this.vouching;
     const fresh = newIn(known, { authorities: message.bundle?.x509Authorities ?? [] });
     this.isUnvouched = isVouched !== undefined && fresh.some((der) => !isVouched(der));
