@@ -1,5 +1,6 @@
 /** Events that go along with the next write: a sync of their own would keep that one waiting. */
-import type { Database, WriteCall } from './calls.ts';
+import type { Database } from './calls.ts';
+import type { LateEvent } from './writes.ts';
 
 const LATER_MS = 1_000;
 const MAX_LATER = 1_024;
@@ -7,7 +8,7 @@ const MAX_LATER = 1_024;
 /** Of one database: the store writes them before it closes that one. */
 export class LateEvents {
   readonly #database: Database;
-  readonly #later: WriteCall[] = [];
+  readonly #later: LateEvent[] = [];
   #timer: NodeJS.Timeout | undefined;
   #tellLost: (error: unknown, events: number) => void = () => {};
 
@@ -21,8 +22,8 @@ export class LateEvents {
   }
 
   /** It is written within a second, or with the next write. */
-  add(call: WriteCall): void {
-    this.#later.push(call);
+  add(event: LateEvent): void {
+    this.#later.push(event);
     if (this.#later.length >= MAX_LATER) void this.write();
     else this.#timer ??= setTimeout(() => void this.write(), LATER_MS).unref();
   }
@@ -31,8 +32,10 @@ export class LateEvents {
   async write(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const writes = this.#later.splice(0).map((call) => this.#database.call(call));
-    const lost = (await Promise.allSettled(writes)).filter((end) => end.status === 'rejected');
-    if (lost[0] !== undefined) this.#tellLost(lost[0].reason, lost.length);
+    const events = this.#later.splice(0);
+    if (events.length === 0) return;
+    // One call: what each costs must not keep the next change waiting, when thousands have acknowledged this one.
+    const write = { kind: 'write', name: 'appendAll', at: events[0]?.at ?? 0, args: [events] } as const;
+    await this.#database.call(write).catch((error: unknown) => this.#tellLost(error, events.length));
   }
 }

@@ -215,12 +215,7 @@ class SqliteStore implements Store {
   }
 
   appendSoon(event: AuditEvent): void {
-    this.#later.add({
-      kind: 'write',
-      name: 'append',
-      at: this.#now(),
-      args: [textOfEvent(event), isLeaf(event)],
-    });
+    this.#later.add({ at: this.#now(), text: textOfEvent(event), leaf: isLeaf(event) });
   }
 
   onEventsLost(tell: (error: unknown, events: number) => void): void {

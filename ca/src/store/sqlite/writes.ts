@@ -48,6 +48,14 @@ export interface Memory {
   readonly undo: Undo;
 }
 
+/** An event that was not written when it came. */
+export interface LateEvent {
+  /** When it came, in milliseconds. */
+  readonly at: number;
+  readonly text: string;
+  readonly leaf: boolean;
+}
+
 /** Beyond its end a token is kept for a day: where the clock was ahead, it is good again once that is set right. */
 const TOKEN_KEPT_MS = 86_400_000;
 
@@ -68,6 +76,9 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
     Number(sql.audit.run(at, event, leaf ? 1 : 0).lastInsertRowid);
   return {
     append: (at: number, event: string, leaf: boolean): void => void audit(at, event, leaf),
+    appendAll: (_: number, events: readonly LateEvent[]): void => {
+      for (const { at, text, leaf } of events) audit(at, text, leaf);
+    },
     ...logWrites(tables, audit),
     ...recoveryWrites(tables, numbers, audit),
     record: (at: number, issuance: IssuanceRow, event: string): void => {

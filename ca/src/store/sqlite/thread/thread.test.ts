@@ -125,6 +125,14 @@ describe('a store on a thread', () => {
     expect(messages()[1]).toMatchObject({ kind: 'calls', calls: [{}, {}, {}] });
   });
 
+  test('sends events that may be late as one call', async () => {
+    for (let n = 0; n < 3; n += 1) store.appendSoon(event);
+    await store.append(event);
+    const [, sent] = messages();
+    const names = sent?.kind === 'calls' ? sent.calls.map(({ call }) => call.name) : [];
+    expect(names).toEqual(['appendAll', 'append']);
+  });
+
   test('sends no memory beside what is asked', async () => {
     const secret = Buffer.from('the key of the root');
     const memory = Buffer.concat([secret, Buffer.alloc(32, 1)]);
