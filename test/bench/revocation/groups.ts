@@ -43,6 +43,11 @@ export class Groups {
     });
   }
 
+  /** Of the processes. */
+  get pids(): readonly number[] {
+    return this.#members.map(({ pid = 0 }) => pid);
+  }
+
   /** Spreads them over the processes; each has a stream when it resolves. */
   async connect({ ca, bundle }: Served, agents: readonly Agent[]): Promise<void> {
     const served = { ca: { port: ca.port }, bundle };

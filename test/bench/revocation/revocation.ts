@@ -23,7 +23,7 @@ import { startFakeServer, stream } from '../../kit/mcp/server.ts';
 import { live } from '../../kit/mcp/world.ts';
 import { makeCa, makeFolder, removeFolder } from '../../kit/processes.ts';
 import type { Bench, Outcome, Progress } from '../bench.ts';
-import { quantile, rssMbOf } from '../measure.ts';
+import { cpuMicrosOf, quantile, rssMbOf } from '../measure.ts';
 import { type Agent, connect, joinAs, Nodes, type Parts, type Served, TRUST_DOMAIN } from './fleet.ts';
 import { Groups } from './groups.ts';
 
@@ -121,7 +121,11 @@ async function measure(world: World, parts: Parts, progress: Progress): Promise<
     connected = size;
     json[`kbPerAgentAt${size}`] = Math.round(((rssMbOf(world.pid) - before) * 1000) / more);
     progress(`revoking before ${size} agents`);
+    const cpu = cpuOf(world, groups);
     const delays = (await inTurn(ROUNDS, (round) => reach(world, groups, `${size}/${round}`))).flat();
+    const [ca, all] = cpu();
+    table.push([`a change at ${size} agents: CPU of the CA, and of all agents`, `${ca} and ${all} ms`]);
+    Object.assign(json, { [`caCpuMsAt${size}`]: ca, [`agentsCpuMsAt${size}`]: all });
     table.push([`in force at ${size} agents, p50 and p99`, both(delays)]);
     json[`inForce${size}P50Ms`] = quantile(delays, 0.5);
     json[`inForce${size}P99Ms`] = quantile(delays, 0.99);
@@ -134,6 +138,17 @@ async function measure(world: World, parts: Parts, progress: Progress): Promise<
   json['cutP99Ms'] = quantile(cuts, 0.99);
   table.push([`an open stream at a gateway cut, ${connected} agents connected, p50 and p99`, both(cuts)]);
   return { table, json };
+}
+
+/** Processor time since, in milliseconds for each change, of which a round has two: of the CA, and of all agents. */
+function cpuOf({ pid }: World, { pids }: Groups): () => readonly [ca: number, agents: number] {
+  const micros = () => [[pid], pids].map((each) => each.map(cpuMicrosOf).reduce((a, b) => a + b, 0));
+  const [caBefore = 0, agentsBefore = 0] = micros();
+  const perChange = (spent: number): number => Math.round(spent / 1000 / (2 * ROUNDS));
+  return () => {
+    const [ca = 0, agents = 0] = micros();
+    return [perChange(ca - caBefore), perChange(agents - agentsBefore)];
+  };
 }
 
 const both = (values: readonly number[]): string =>
