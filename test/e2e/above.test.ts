@@ -161,7 +161,10 @@ describe('a CA above', () => {
     const next = (await statusOf()).roots.find(({ state }: { state: string }) => state !== 'active')?.serial;
     await vi.waitFor(async () => expect((await statusOf()).stage).toBe('published'), WAIT);
     expect(await must('rotate', 'status')).toContain(`root ${next} has no certificate from the CA above`);
+    const checked = await ca.cli('check');
+    expect(checked.stderr).toContain(`root ${next} has no certificate from the CA above`);
     await certify([next], 'second');
+    expect((await ca.cli('check')).stderr).not.toContain('from the CA above');
     expect(await must('rotate', 'status')).not.toContain(`root ${next} has no certificate`);
     await vi.waitFor(async () => expect((await statusOf()).waits).toEqual([]), WAIT);
     const serial = fs.readFileSync(join(full, 'svid.pem'), 'utf8');

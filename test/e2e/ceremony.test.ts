@@ -3,9 +3,14 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeAuthorityRequest } from '@chancery/ca/ceremony/request.ts';
+import { readCross } from '@chancery/ca/cross/file.ts';
+import { readPem } from '@chancery/shared/der/pem.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { verifyCross } from '@chancery/shared/x509/verify/cross.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { makeOpensslCa } from '../kit/ca/openssl-ca.ts';
 import { CA_MAIN, makeFolder, type Ran, removeFolder, runProgram } from '../kit/processes.ts';
 
 const TRUST_DOMAIN = 'ceremony.example';
@@ -70,4 +75,42 @@ test('the certificate is exported, and nothing else of the folder is', async () 
   const { status, stdout } = await ceremony('export');
   expect({ status, stdout }).toEqual({ status: 0, stdout: readFileSync(join(dir, 'root.pem'), 'utf8') });
   expect(await ceremony('export', '--yes')).toMatchObject({ status: 2 });
+});
+
+test('the request of the root to a CA above has its key and name, and the answer is a chain for it', async () => {
+  const [output, folderOf] = [at('above.pem'), join(dir, 'transcripts')];
+  const about = (name: string): boolean => name.includes('request-above');
+  expect(await ceremony('request')).toMatchObject({ status: 2, stderr: expect.stringContaining('-o FILE') });
+  const dry = await ceremony('request', '-o', output, '--dry-run');
+  expect(dry).toMatchObject({ status: 0, stdout: expect.stringContaining('nothing was changed (dry run)') });
+  expect([existsSync(output), readdirSync(folderOf).filter(about)]).toEqual([false, []]);
+  const other = await ceremony('request', '-o', output, '--key-encryption-key', at('request.pem'));
+  expect([other.status, existsSync(output)]).toEqual([1, false]);
+  const made = await ceremony('request', '-o', output);
+  expect(made).toMatchObject({
+    status: 0,
+    stderr: '',
+    stdout: expect.stringMatching(/authorities import CHAIN/),
+  });
+  const text = openssl('req', '-in', output, '-noout', '-verify', '-text');
+  expect(text).toMatch(/CA:TRUE, pathlen:1[\s\S]*Certificate Sign, CRL Sign/);
+  const root = join(dir, 'root.pem');
+  expect(openssl('req', '-in', output, '-noout', '-pubkey')).toBe(
+    openssl('x509', '-in', root, '-noout', '-pubkey'),
+  );
+  const sum = execFileSync('sha256sum', [output], { encoding: 'utf8' }).split(' ')[0] ?? '';
+  const [transcript = ''] = readdirSync(folderOf).filter(about);
+  expect(readFileSync(join(folderOf, transcript), 'utf8')).toContain(sum);
+  expect(await ceremony('request', '-o', output)).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining('above.pem is there already'),
+  });
+  // As the CA that this root is for takes it.
+  const corporate = makeOpensslCa(at('corporate'), TRUST_DOMAIN);
+  const chain = readCross(Buffer.from(corporate.certify(output))).chain;
+  const [own, above] = [root, corporate.root].map((path) =>
+    parseCertificate(readPem(readFileSync(path, 'latin1'), 'CERTIFICATE', 'der')[0] ?? new Uint8Array()),
+  );
+  if (own === undefined) throw new Error('no root');
+  verifyCross({ chain, root: own, rootAbove: above, names: [], now: new Date(), code: 'chain' });
 });
