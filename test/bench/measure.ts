@@ -1,6 +1,6 @@
 /** What the kernel says about a process, and order statistics. */
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
 
@@ -9,6 +9,17 @@ export function cpuMicrosOf(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return ((Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND) * 1e6;
+}
+
+/** What all threads of a process together ran, and waited for a core while they could have run, so far. */
+export function schedulingOf(pid: number): { readonly ranMs: number; readonly waitedMs: number } {
+  let [ran, waited] = [0, 0];
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    const [onCore, inQueue] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'latin1').split(' ');
+    ran += Number(onCore);
+    waited += Number(inQueue);
+  }
+  return { ranMs: ran / 1e6, waitedMs: waited / 1e6 };
 }
 
 /** Resident memory, in millions of bytes. */
