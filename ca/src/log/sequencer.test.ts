@@ -2,6 +2,7 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
@@ -401,6 +402,35 @@ describe('copies of checkpoints', () => {
     await vi.waitFor(() => expect(clock.sleeping).toBe(1));
     clock.advanceTo(after(1));
     await vi.waitFor(() => expect(kept).toEqual([3, 3]));
+    sequencer.stop();
+    await running;
+  });
+
+  test('I115 once a copy shows another history, nothing more is signed before it is compared again', async () => {
+    const other = new IdentityError('tlog', 'a copy has another checkpoint');
+    const compare = vi.fn(async () => {});
+    const keep = vi.fn(async () => {});
+    await append(1);
+    const sequencer = new Sequencer({ ...deps, copies: { compare, keep } });
+    const running = sequencer.run();
+    await vi.waitFor(() => expect(clock.sleeping).toBe(1));
+    keep.mockRejectedValueOnce(other);
+    compare.mockRejectedValueOnce(other);
+    for (const [seconds, compared] of [
+      [1, 1],
+      [7, 2],
+    ] as const) {
+      clock.advanceTo(after(seconds));
+      await vi.waitFor(() => {
+        expect(compare).toHaveBeenCalledTimes(compared);
+        expect([clock.sleeping, sequencer.isFailing]).toEqual([1, true]);
+      });
+      await append(1);
+    }
+    expect(published().size).toBe(1);
+    clock.advanceTo(after(13));
+    await vi.waitFor(() => expect(sequencer.isFailing).toBe(false));
+    expect(published().size).toBe(3);
     sequencer.stop();
     await running;
   });

@@ -104,6 +104,22 @@ describe('a token', () => {
     await expect(token.once(failing)).rejects.toThrow(refusal('key_unreachable', /CKR_DEVICE_ERROR/));
   });
 
+  test('that was lost is looked for by a module that begins anew, unless a session is still in use', async () => {
+    const { cryptoki, asked } = fakeModule();
+    const begun = () => asked.filter((each) => /C_(Initialize|Finalize)/.test(each));
+    const lost = (): never => {
+      throw new Error('CKR_TOKEN_NOT_PRESENT:224');
+    };
+    await expect(tokenOf(cryptoki).use(lost)).rejects.toThrow(refusal('key_unreachable', /NOT_PRESENT/));
+    expect(begun()).toEqual(['C_Finalize', 'C_Initialize']);
+    const [token, held] = [tokenOf(cryptoki), Promise.withResolvers<number>()];
+    const holding = token.use(() => held.promise);
+    await expect(token.use(lost)).rejects.toThrow(refusal('key_unreachable', /NOT_PRESENT/));
+    expect(begun()).toHaveLength(2);
+    held.resolve(1);
+    await holding;
+  });
+
   test('I134 that does not answer holds up nobody for longer than the bound, and is used again when it does', async () => {
     const { cryptoki } = fakeModule();
     const token = tokenOf(cryptoki, 50);
