@@ -79,11 +79,14 @@ describe('a root that was made after the backup', () => {
     ...({ serial: FIRST, kind: 'root', state: 'active', algorithm: 'ecdsa-p256' } as const),
     ...{ key: { home: 'file', reference: FIRST }, certificate: Buffer.from('first'), notAfter: NOW },
   };
+  /** What a CA above has certified of the first root. */
+  const CHAIN = [Buffer.from('cross'), Buffer.from('above')];
   const after = (...events: readonly AuditEvent[]) => afterBackupOf([root], events);
   const afterBackupOf = async (roots: readonly AuthorityRecord[], events: readonly AuditEvent[]) => {
     const path = join(folder, 'ca.db');
     const before = await openSqlite(path, new ManualClock(NOW));
     for (const each of roots) await before.saveAuthority(each, certified({}));
+    await before.saveCross({ root: FIRST, chain: CHAIN, after: 0n }, certified({}));
     await before.close();
     const lost = events.map((event) => ({ at: NOW, event: JSON.stringify(event) }));
     beginLife(path, {
@@ -135,6 +138,13 @@ describe('a root that was made after the backup', () => {
       [FIRST, 'active'],
     ]);
     expect(voucher?.event).toEqual(published);
+  });
+
+  test('leaves the chain that a CA above gave to the root of the backup, with a number of the new life', async () => {
+    const { authorities } = await after();
+    const [root] = authorities;
+    expect(root?.cross?.chain.map((der) => Buffer.from(der))).toEqual(CHAIN);
+    expect(root?.sequence).toBeGreaterThan(root?.cross?.sequence ?? 0n);
   });
 
   test('and stands by, but was not in the bundle, is known to nobody', async () => {
