@@ -150,7 +150,7 @@ const spoolProblem = (failure: string | undefined): readonly string[] =>
 const listsProblem = (failure: string | undefined): readonly string[] =>
   failure === undefined ? [] : [`crl.pem is not up to date: ${failure}`];
 
-/** Judged by the policy that the CA pushes to this identity: a gateway gets its own server, under any name. */
+/** Decided by the policy that the CA pushes to this identity: a gateway gets its own server, under any name. */
 function gatewayProblem(
   gateway: AgentSettings['gateway'],
   id: SpiffeId,

@@ -1,5 +1,5 @@
 /**
- * Tells the operator of records from the future. Certificates are judged by today's clock, whether the clock was wrong
+ * Tells the operator of records from the future. Certificates are checked by today's clock, whether the clock was wrong
  * then or is wrong now.
  */
 import type { Clock } from '@chancery/shared/ground/clock.ts';

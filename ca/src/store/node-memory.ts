@@ -1,4 +1,4 @@
-/** What attestors remember of a node: read, judged, and swapped where it is still the same. */
+/** What attestors remember of a node: read, checked, and swapped where it is still the same. */
 import { type Node, nodeName } from '@chancery/shared/evidence/node.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { NodeStore, TokenName, TokenStore } from './store.ts';

@@ -186,7 +186,7 @@ class JsonReader {
     this.#at += 1;
     this.#match(PLAIN);
     if (this.#skip('"')) return this.#text.slice(start + 1, this.#at - 1);
-    // An escape is a backslash and one character; JSON.parse below judges which, and takes \u's four digits.
+    // An escape is a backslash and one character; JSON.parse below decides which, and takes \u's four digits.
     while (this.#skip('\\')) {
       this.#at += 1;
       this.#match(PLAIN);

@@ -1,4 +1,4 @@
-/** The TPM 2.0 commands (Part 3) that an attestation needs. Effects only: the CA judges the results. */
+/** The TPM 2.0 commands (Part 3) that an attestation needs. Effects only: the CA checks the results. */
 import { randomBytes } from 'node:crypto';
 import { concat, Reader, u8, u16, u32 } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';

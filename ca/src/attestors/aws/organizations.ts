@@ -45,7 +45,7 @@ const LIMITS = { code: 'aws_organization', maxBytes: 64 * 1024, maxDepth: 6 } as
 
 type Ask = (operation: string, input: object) => Promise<JsonObject>;
 
-/** Asks the service every time, so that a moved account is judged by its new place. */
+/** Asks the service every time, so that a moved account is checked by its new place. */
 export function organizationsOf(config: OrganizationConfig, deps: AttestorDeps): Organizations {
   const credentials = ownCredentials();
   return {

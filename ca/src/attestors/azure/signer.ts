@@ -1,7 +1,7 @@
 /**
  * Finds the signer of a document: the one certificate that the signature verifies with. It must have a path to a
  * configured root and the name of Azure's metadata service. Other certificates in the message can only be intermediates
- * (SPIRE once judged the first one instead). Intermediates come from the message and from the config. The address for
+ * (SPIRE once checked the first one instead). Intermediates come from the message and from the config. The address for
  * its issuer's certificate that a certificate names (RFC 5280 §4.2.2.1) is never called: a stranger may have chosen it.
  */
 import { hash, type KeyObject } from 'node:crypto';

@@ -1,4 +1,4 @@
-/** The two objects of a key in a token: made, found, judged, removed. */
+/** The two objects of a key in a token: made, found, checked, removed. */
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { type KeyAlgorithm, parametersOf, spkiOfPoint } from '@chancery/shared/keys/key.ts';
 import type { Cryptoki, Handle } from './cryptoki.ts';

@@ -3,14 +3,14 @@
  * each claimed connection, so that a caller's share of connections bounds them.
  *
  * Such messages may come at any rate, about any caller. So each costs one look at the links; only linked claims are
- * judged, a few at a time, since judging verifies signatures. All messages that come meanwhile cost one more look.
+ * decided, a few at a time, since that verifies signatures. All messages that come meanwhile cost one more look.
  */
 import { setImmediate as breathe } from 'node:timers/promises';
 
 /** Each may need a certificate verified: a few milliseconds in all, so that other callers' requests come in between. */
 const AT_ONCE = 8;
 
-/** Holds one claim for each connection until it is judged or dropped. */
+/** Holds one claim for each connection until it is decided or dropped. */
 export class EarlyClaims<Connection, Claimant> {
   readonly #waiting = new Map<Connection, Claimant>();
   #isTold = false;
@@ -54,7 +54,7 @@ export class EarlyClaims<Connection, Claimant> {
     judge: (connection: Connection, claimant: Claimant) => void,
   ): void {
     for (const [connection, claimant] of few) {
-      // Its connection may have ended or been claimed while others were judged.
+      // Its connection may have ended or been claimed while others were decided.
       if (this.#waiting.get(connection) !== claimant) continue;
       this.#waiting.delete(connection);
       judge(connection, claimant);

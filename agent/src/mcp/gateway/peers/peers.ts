@@ -166,7 +166,7 @@ export class Peers {
   }
 
   /**
-   * Judges early claims again after the CA has sent successions, by the current policy. A claim waits until the old
+   * Decides on early claims again after the CA has sent successions, by the current policy. A claim waits until the old
    * certificate ends, even if the connection that brought it is gone.
    */
   claimAgain(termsNow: () => ClaimTerms): Promise<void> {
