@@ -1,5 +1,6 @@
 /** Words by which an event is found: whole SPIFFE IDs, serial numbers, codes, and servers, tools and rules by field. */
 import { REFUSALS } from '../ground/errors.ts';
+import type { AuditEvent } from './event.ts';
 
 /** Not as a part of a longer SPIFFE ID, number or code. */
 export function hasWord(text: string, word: string): boolean {
@@ -16,9 +17,10 @@ const MAX_WORDS = 64;
 /**
  * Of the JSON of an event, all words that an index has: `saysWord` is true of no other word that `isIndexed`. Undefined
  * for an event with too many, which has to be read. A server, a tool or a rule is one with its field, `"tool":"read"`.
+ * `parsed` is the event, where the caller has it.
  */
-export function indexedWords(text: string): ReadonlySet<string> | undefined {
-  if (isCall(text)) return wordsOfCall(text);
+export function indexedWords(text: string, parsed?: AuditEvent): ReadonlySet<string> | undefined {
+  if (isCall(text)) return wordsOfCall(text, parsed);
   const found = new Set<string>();
   for (const words of [text.matchAll(FIELDS), text.matchAll(RUNS)])
     for (const [word] of words) {
@@ -38,8 +40,8 @@ export function saysWord(text: string, word: string): boolean {
 const isCall = (text: string): boolean => text.startsWith('{"type":"call.recorded"');
 
 /** Who reported it and who called, by which certificates, code, server, tool and rule: not what its texts mention. */
-function wordsOfCall(text: string): ReadonlySet<string> {
-  const { reporter, serial, record } = JSON.parse(text) as Partial<Called>;
+function wordsOfCall(text: string, parsed: unknown = JSON.parse(text)): ReadonlySet<string> {
+  const { reporter, serial, record } = parsed as Partial<Called>;
   const named = [reporter, serial, record?.['caller'], record?.['serial'], record?.['code']];
   const names = named.filter((each): each is string => typeof each === 'string' && isName(each));
   return new Set([...names, ...(text.match(FIELDS) ?? [])]);
