@@ -55,6 +55,25 @@ test('a root that was published has a proof once the log has it, also when it wa
   expect(await vouchers.list()).toEqual([]);
 });
 
+test('I258 however many ask at once, a proof is made once, and again where it could not be made', async () => {
+  const made = await makeAuthorities();
+  const { store, trustDomain } = made;
+  const { verifier, privateKey } = newLogKey(trustDomain);
+  const files = logFiles(join(folder, 'log'));
+  const logged = { store, files, log: silentLog };
+  await publishRoot(made);
+  await new Sequencer({ ...logged, key: { verifier, privateKey }, clock: made.clock }).step();
+  const read = vi.fn<(path: string) => Promise<Uint8Array | undefined>>(async () => undefined);
+  const vouchers = new Vouchers({ ...logged, files: { read }, verifier });
+  const ask = () => Promise.all(Array.from({ length: 50 }, () => vouchers.list()));
+  expect(await ask()).toEqual(Array(50).fill([]));
+  expect(read).toHaveBeenCalledTimes(1);
+  read.mockImplementation((path) => files.read(path));
+  expect((await ask()).map(({ length }) => length)).toEqual(Array(50).fill(1));
+  const checkpoints = read.mock.calls.filter(([path]) => path === 'checkpoint');
+  expect(checkpoints).toHaveLength(2);
+});
+
 test('of many rotations only the newest 32 publications are looked for', async () => {
   const { store, trustDomain } = await makeAuthorities();
   const [some] = await store.authorities();

@@ -24,12 +24,15 @@ const nameOf = ({ certificate }: StoredAuthority): string => rootName(certificat
 /** An agent that slept through more rotations cannot catch up. */
 const MAX_LISTED = 32;
 
-/** One for each process. A proof holds for ever, so each is made once. */
+/**
+ * One for each process. A proof holds for ever, so each is made once: a new root makes all agents ask at the same moment,
+ * and anyone may.
+ */
 export class Vouchers {
   /** The verifier key of the audit log, as C2SP signed-note writes it. */
   readonly logKey: string;
   readonly #deps: VoucherDeps;
-  readonly #proofs = new Map<number, Uint8Array>();
+  readonly #proofs = new Map<number, Promise<Uint8Array | undefined>>();
 
   constructor(deps: VoucherDeps) {
     this.#deps = deps;
@@ -61,16 +64,23 @@ export class Vouchers {
     return by !== undefined && roots.includes(by);
   }
 
-  async #proof(publication: number): Promise<Uint8Array | undefined> {
+  #proof(publication: number): Promise<Uint8Array | undefined> {
     const known = this.#proofs.get(publication);
     if (known !== undefined) return known;
+    // One that cannot be made yet is tried again by who asks later.
+    const forget = (): void => void this.#proofs.delete(publication);
+    const proof = this.#make(publication);
+    this.#proofs.set(publication, proof);
+    proof.then((made) => made === undefined && forget(), forget);
+    return proof;
+  }
+
+  async #make(publication: number): Promise<Uint8Array | undefined> {
     const { store, files, verifier, log } = this.#deps;
     const index = await store.indexOf(publication);
     if (index === undefined) return undefined;
     try {
-      const proof = utf8(writeProof(await readEntryProof(index, (path) => files.read(path), verifier)));
-      this.#proofs.set(publication, proof);
-      return proof;
+      return utf8(writeProof(await readEntryProof(index, (path) => files.read(path), verifier)));
     } catch (error) {
       // The checkpoint in the folder may be older than that in the database, and a file may be out of reach.
       log.warn({ err: error, index }, 'a voucher cannot be proven yet');
