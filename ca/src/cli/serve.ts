@@ -5,6 +5,8 @@ import { hostAndPort, writeHostAndPort } from '@chancery/shared/text/address.ts'
 import { giveBackFreedMemory } from '@chancery/shared/unix/freed-memory.ts';
 import { readCaConfig } from '../config.ts';
 import { type ServeDeps, startCa } from '../serve.ts';
+import type { OnMigrating } from '../store/sqlite/file/migrating.ts';
+import { Bar } from './bar.ts';
 import { CONFIG_FLAG, configFile } from './flags.ts';
 
 export interface ServeCommandDeps extends Omit<ServeDeps, 'log'> {
@@ -20,7 +22,10 @@ export const serve = (deps: ServeCommandDeps): Command => ({
     const log = deps.logAt(settings.logLevel);
     io.serves?.(() => log.info({}, 'SIGHUP ignored: restart to read the config again'));
     giveBackFreedMemory(io.signal);
-    const ca = await startCa(settings, { ...deps, log });
+    const bar = new Bar(io);
+    const onMigrating: OnMigrating = ({ from, step, to }) =>
+      bar.show('the changes of the schema', step - from - 1, to - from);
+    const ca = await startCa(settings, { ...deps, log, onMigrating }).finally(() => bar.clear());
     const { trustDomain, listen, http } = settings;
     const health = `${http.healthOnly ? 'health' : 'metrics'} on ${portIn(http.listen, ca.httpPort)}`;
     io.out(`chancery-ca serves ${trustDomain} on ${portIn(listen, ca.port)}, ${health}\n`);

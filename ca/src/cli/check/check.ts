@@ -15,7 +15,7 @@ import { waitedFor } from '../bar.ts';
 import { FILE_FLAG, readFiles } from '../files.ts';
 import { CONFIG_FLAG, configFile, printJson, printWarnings, SHARED_IDS_FLAG } from '../flags.ts';
 import { staleListWarning } from '../stale-lists.ts';
-import { dataAttempts } from './data.ts';
+import { dataAttempts, type Migration, migrationLine } from './data.ts';
 import { askServing, printServing, servingJson, servingWarnings } from './serving.ts';
 
 const STRICT_FLAG = {
@@ -42,12 +42,21 @@ export const check = ({ version }: { readonly version: string }): Command => ({
     const { file, trustDomain } = settings;
     const platforms = platformsOf(settings.attestors);
     const { resources } = found;
+    const migration = found.migration && { migration: found.migration };
     const counted = files.length === 0 ? {} : { resources };
     if (invocation.has('json'))
-      printJson(io, { config: file, trustDomain, platforms, ...counted, ...servingJson(asked) });
+      printJson(io, {
+        config: file,
+        trustDomain,
+        platforms,
+        ...counted,
+        ...migration,
+        ...servingJson(asked),
+      });
     else {
       const read = files.length === 0 ? '' : `, ${resources} ${resources === 1 ? 'resource' : 'resources'}`;
       io.out(`${file} is good: ${trustDomain}, ${platforms.join(' and ')}${read}\n`);
+      if (found.migration !== undefined) io.out(`${migrationLine(found.migration)}\n`);
       if (asked !== undefined) printServing(asked, version, io);
     }
     return 0;
@@ -64,8 +73,14 @@ async function checked(settings: CaSettings, files: readonly ResourceFile[], how
   const fileReads = new FileReads();
   const warnings: string[] = [];
   let isServing = false;
-  const onServing = (): void => {
-    isServing = true;
+  let migration: Migration | undefined;
+  const on = {
+    serving: () => {
+      isServing = true;
+    },
+    migration: (found: Migration) => {
+      migration = found;
+    },
   };
   const deps = {
     trustDomain,
@@ -79,7 +94,7 @@ async function checked(settings: CaSettings, files: readonly ResourceFile[], how
     () => checkKek(settings, (warning) => warnings.push(warning)),
     () => attestorsFrom(settings.attestors, deps),
     () => readSignInRoots(settings, deps.readFile),
-    ...dataAttempts(settings, (warning) => warnings.push(warning), onServing),
+    ...dataAttempts(settings, (warning) => warnings.push(warning), on),
     () => readResources(files, context),
   ];
   const refusals = (await Promise.all(attempts.map(refusalFrom))).flat();
@@ -91,7 +106,7 @@ async function checked(settings: CaSettings, files: readonly ResourceFile[], how
   const ended = warnEnded(read, systemClock.now());
   const stale = staleListWarning(settings.crl, read.resources) ?? [];
   const all = [...new Set([...warnings, ...read.warnings, ...ended, ...[stale].flat()])];
-  return { resources: read.resources.length, warnings: all, isServing, fileReads };
+  return { resources: read.resources.length, warnings: all, isServing, migration, fileReads };
 }
 
 /** That of the issuer where operators sign in. */

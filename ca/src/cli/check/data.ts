@@ -28,11 +28,24 @@ import { lookAt, type Snapshot } from '../../store/sqlite/file/look.ts';
 import type { AuthorityRecord } from '../../store/store.ts';
 import { staleListWarning } from '../stale-lists.ts';
 
+/** What `serve` will do to the database first. */
+export interface Migration {
+  readonly from: number;
+  readonly to: number;
+  /** Of the two large tables, about. */
+  readonly rows: number;
+}
+
+/** For a person. */
+export const migrationLine = ({ from, to, rows }: Migration): string =>
+  `serve will change the database from schema ${from} to ${to} first, with about ${rows} rows in its large tables; ` +
+  'an older release does not open it afterwards: chancery-ca backup makes a copy of it as it is';
+
 /** The checks of `serve` on dataDir, one by one. */
 export function dataAttempts(
   settings: CaSettings,
   warn: (warning: string) => void,
-  onServing: () => void,
+  on: { readonly serving: () => void; readonly migration: (found: Migration) => void },
 ): readonly (() => unknown)[] {
   const { dataDir, trustDomain, attestors, audit } = settings;
   const { checkpointCopies: copies } = audit;
@@ -46,7 +59,9 @@ export function dataAttempts(
     async () => {
       if (!isFolder(dataDir)) return;
       const found = existsSync(at.database) ? lookAt(at.database, at.generation) : NOTHING;
-      if (found === undefined) return onServing();
+      if (found === undefined) return on.serving();
+      if (found.schema < found.schemaOfToday)
+        on.migration({ from: found.schema, to: found.schemaOfToday, rows: found.rows });
       const now = systemClock.now();
       const clock = clockWarning(found.newestRecordAt, now);
       if (clock !== undefined) warn(clock);
@@ -67,7 +82,13 @@ const NO_COPIES =
   'is no folder: while it is missing no checkpoint is copied, and a rewritten log cannot be told from this one. ' +
   'Mount it, or make it';
 
-const NOTHING: Pick<Snapshot, 'newestRecordAt' | 'authorities' | 'registry'> = {
+const NOTHING: Pick<
+  Snapshot,
+  'schema' | 'schemaOfToday' | 'rows' | 'newestRecordAt' | 'authorities' | 'registry'
+> = {
+  schema: 0,
+  schemaOfToday: 0,
+  rows: 0,
   newestRecordAt: undefined,
   authorities: [],
   registry: undefined,

@@ -7,6 +7,7 @@ import { commitTogether, type Outcome, type Transaction } from './batch.ts';
 import type { ReadCall, WriteCall } from './calls.ts';
 import { copyDatabase } from './file/copy.ts';
 import { ensureNotOlder, writeGeneration } from './file/generation.ts';
+import type { OnMigrating } from './file/migrating.ts';
 import { openDatabase, storeRefusal } from './file/open.ts';
 import { ensureSameFiles, type OwnFile, ownFiles } from './file/same-files.ts';
 import { DerivedCertificates, type ReadEnds } from './holders/derived-certificates.ts';
@@ -70,8 +71,8 @@ export class Engine {
   #forgotAt = Number.NEGATIVE_INFINITY;
 
   /** Opens or makes the file, 0600, and brings its schema up to date. Throws store, file. */
-  static open(at: DatabaseAt): Engine {
-    const db = openDatabase(at.path);
+  static open(at: DatabaseAt, onMigrating?: OnMigrating): Engine {
+    const db = openDatabase(at.path, onMigrating);
     try {
       return new Engine(db, at);
     } catch (error) {

@@ -29,6 +29,7 @@ import type {
 } from '../store.ts';
 import type { Taint } from '../taint-store.ts';
 import type { Database } from './calls.ts';
+import type { OnMigrating } from './file/migrating.ts';
 import { openHere } from './here.ts';
 import { arrivedJwtKey, jwtRowOf } from './jwt/jwt-table.ts';
 import { LateEvents } from './late-events.ts';
@@ -48,8 +49,14 @@ export async function openSqlite(path: string, clock: Clock, generation?: string
 }
 
 /** As `openSqlite`, with the database on a thread of its own: for a CA that serves. */
-export async function openSqliteThread(path: string, clock: Clock, generation?: string): Promise<Store> {
-  return new SqliteStore(await openOnThread({ path, generation, now: clock.now().getTime() }), clock);
+export async function openSqliteThread(
+  path: string,
+  clock: Clock,
+  generation?: string,
+  onMigrating: OnMigrating = () => {},
+): Promise<Store> {
+  const at = { path, generation, now: clock.now().getTime() };
+  return new SqliteStore(await openOnThread(at, onMigrating), clock);
 }
 
 type Rest<F> = F extends (at: number, ...rest: infer R) => unknown ? R : never;

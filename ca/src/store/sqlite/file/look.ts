@@ -8,10 +8,14 @@ import { LogTable } from '../tables/log-table.ts';
 import { authorityOf, crossOf, serialOf } from '../tables/rows.ts';
 import { ensureNotOlder } from './generation.ts';
 import { ensureKnownSchema, storeRefusal } from './open.ts';
+import { MIGRATIONS } from './schema.ts';
 
 export interface Snapshot {
-  /** The version of its schema. */
+  /** The version of its schema, and the one that `serve` brings it to. */
   readonly schema: number;
+  readonly schemaOfToday: number;
+  /** How many rows its two large tables have, audit events and certificates, or a little more. */
+  readonly rows: number;
   /** The number of its newest audit event; 0 where there is none. */
   readonly newestEvent: number;
   /** The newest checkpoint of the audit log. */
@@ -54,18 +58,25 @@ export function lookAt(path: string, generation: string | undefined): Snapshot |
   }
 }
 
+/** By their numbers, without a look at each row. */
+const ROWS = `SELECT
+  coalesce((SELECT max(sequence) FROM audit) - (SELECT min(sequence) FROM audit) + 1, 0) +
+  coalesce((SELECT max(n) FROM certificates) - (SELECT min(n) FROM certificates) + 1, 0) AS rows`;
+
 const NOTHING = { newestRecordAt: undefined, authorities: [], registry: undefined };
 
 function snapshotOf(db: DatabaseSync, generation: string | undefined): Snapshot {
-  const schema = ensureKnownSchema(db);
+  const [schema, schemaOfToday] = [ensureKnownSchema(db), MIGRATIONS.length];
   if (schema === UNKNOWN_BEFORE_MIGRATION)
-    return { schema, newestEvent: 0, checkpoint: undefined, ...NOTHING };
+    return { schema, schemaOfToday, rows: 0, newestEvent: 0, checkpoint: undefined, ...NOTHING };
   const newest = db.prepare('SELECT sequence, at FROM audit ORDER BY sequence DESC LIMIT 1').get();
   const newestEvent = Number(newest?.['sequence'] ?? 0);
   if (generation !== undefined) ensureNotOlder(generation, newestEvent);
   const registry = db.prepare('SELECT version, resources FROM registry ORDER BY version DESC LIMIT 1').get();
   return {
     schema,
+    schemaOfToday,
+    rows: Number(db.prepare(ROWS).get()?.['rows']),
     newestEvent,
     checkpoint: schema < WITH_CHECKPOINTS ? undefined : new LogTable(db).newest(),
     newestRecordAt: newest && new Date(Number(newest['at'])),

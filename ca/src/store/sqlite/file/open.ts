@@ -4,10 +4,11 @@ import { DatabaseSync } from 'node:sqlite';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { openPrivateFile } from '@chancery/shared/unix/files/append-file.ts';
 import { inFile } from '@chancery/shared/unix/files/whole-file.ts';
+import type { OnMigrating } from './migrating.ts';
 import { MIGRATIONS } from './schema.ts';
 
 /** Opens or makes the file, 0600, and brings its schema up to date. Throws store. */
-export function openDatabase(path: string): DatabaseSync {
+export function openDatabase(path: string, onMigrating: OnMigrating = () => {}): DatabaseSync {
   let db: DatabaseSync | undefined;
   try {
     // SQLite gives its WAL the mode of the database file, so the file is made private before SQLite sees it.
@@ -15,7 +16,7 @@ export function openDatabase(path: string): DatabaseSync {
     db = new DatabaseSync(path);
     // EXCLUSIVE: two CAs on one file would each think that they had the last word.
     db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
-    migrate(db);
+    migrate(db, onMigrating);
     return db;
   } catch (error) {
     // Its lock goes with it.
@@ -35,10 +36,14 @@ export function ensureKnownSchema(db: DatabaseSync): number {
   return version;
 }
 
-function migrate(db: DatabaseSync): void {
+function migrate(db: DatabaseSync, onMigrating: OnMigrating): void {
   db.exec('BEGIN EXCLUSIVE');
   const version = ensureKnownSchema(db);
-  for (const step of MIGRATIONS.slice(version)) db.exec(step);
+  for (const [n, step] of MIGRATIONS.slice(version).entries()) {
+    // A file without a schema is a new one.
+    if (version > 0) onMigrating({ from: version, step: version + n + 1, to: MIGRATIONS.length });
+    db.exec(step);
+  }
   db.exec(`PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`);
 }
 

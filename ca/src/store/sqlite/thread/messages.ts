@@ -1,6 +1,7 @@
 /** What goes between the CA and the thread of its database. Values only: no secrets, no callbacks, no shared memory. */
 import { IdentityError, isRefusal, type Refusal } from '@chancery/shared/ground/errors.ts';
 import type { DatabaseCall } from '../calls.ts';
+import type { Migrating } from '../file/migrating.ts';
 import type { OwnFile } from '../file/same-files.ts';
 
 export interface NumberedCall {
@@ -27,6 +28,8 @@ export interface NumberedAnswer {
 }
 
 export type FromThread =
+  /** Before it is opened: once for each step of the schema. */
+  | { readonly kind: 'migrating'; readonly step: Migrating }
   | { readonly kind: 'opened'; readonly files: readonly OwnFile[] }
   | { readonly kind: 'refused'; readonly error: CrossingError }
   | { readonly kind: 'copied'; readonly error?: CrossingError }

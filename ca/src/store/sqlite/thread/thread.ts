@@ -6,6 +6,7 @@ import { Worker } from 'node:worker_threads';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Database, DatabaseCall } from '../calls.ts';
 import type { DatabaseAt } from '../engine.ts';
+import type { OnMigrating } from '../file/migrating.ts';
 import { ensureSameFiles, type OwnFile } from '../file/same-files.ts';
 import {
   crossed,
@@ -25,18 +26,24 @@ const YOUNG_MB = 4;
 
 /**
  * Resolves when the database is open. The thread gets the names of the files, and neither the environment nor the
- * arguments of this process. Throws what opening throws: store, file.
+ * arguments of this process. `onMigrating` is called while it waits. Throws what opening throws: store, file.
  */
-export async function openOnThread(at: DatabaseAt): Promise<Database> {
+export async function openOnThread(at: DatabaseAt, onMigrating: OnMigrating): Promise<Database> {
   const url = new URL('./worker.ts', import.meta.url);
   const nothing = { env: {}, argv: [], execArgv: [] };
   const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_MB };
   const worker = new Worker(url, { name: 'store', workerData: at, ...nothing, resourceLimits });
   const { promise: opened, resolve, reject } = Promise.withResolvers<readonly OwnFile[]>();
-  worker.once('message', (message: FromThread) => {
+  const listen = (message: FromThread): void => {
+    if (message.kind === 'migrating') {
+      onMigrating(message.step);
+      return;
+    }
+    worker.off('message', listen);
     if (message.kind === 'opened') resolve(message.files);
     else reject(message.kind === 'refused' ? crossed(message.error) : new TypeError(message.kind));
-  });
+  };
+  worker.on('message', listen);
   worker.once('error', (error) => reject(ended(at, error)));
   worker.once('exit', () => reject(ended(at)));
   return new StoreThread(worker, at, await opened);

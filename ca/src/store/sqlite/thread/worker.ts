@@ -23,7 +23,7 @@ const MAX_WRITES = 512;
 function open(at: DatabaseAt, port: MessagePort): void {
   const say = (message: FromThread): void => port.postMessage(message);
   try {
-    const engine = Engine.open(at);
+    const engine = Engine.open(at, (step) => say({ kind: 'migrating', step }));
     say({ kind: 'opened', files: engine.files });
     const reply = (answers: readonly NumberedAnswer[]): void => say({ kind: 'answers', answers });
     const searches = new Searches(({ number, call }) => {
