@@ -13,6 +13,7 @@ import { findEvidence } from './evidence/auto.ts';
 import type { EvidenceSource } from './evidence/evidence.ts';
 import { isLocal } from './evidence/several.ts';
 import { askCa } from './svid/ask-ca.ts';
+import { whenHeard } from './svid/heard.ts';
 import { SvidLife } from './svid/life.ts';
 import { obtainPlatformSvid, type PlatformSvid } from './svid/platform-svid.ts';
 import { Retirement } from './svid/retirement.ts';
@@ -189,7 +190,11 @@ async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise
         const known = { bundle: trust.bundle.current(), id: current?.id ?? id };
         return askCa({ ...asking, ...known, learn: current ? undefined : learn }, ca, current);
       }),
-    early: ({ chain }, until) => retirement.due(chain, until),
+    early: ({ chain }, until) => {
+      const dues = [retirement.due(chain, until)];
+      if (life.renewalFailure() !== undefined) dues.push(whenHeard(trust, deps, until));
+      return Promise.race(dues);
+    },
     save: async (svid) => file.save({ svid, ...trust.state() }),
   });
   const known = lastKnownGood(state, start, trust);

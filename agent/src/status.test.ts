@@ -1,8 +1,10 @@
 import { IdentityError, REFUSALS } from '@chancery/shared/ground/errors.ts';
 import { LiveValue } from '@chancery/shared/ground/source.ts';
 import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
-import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
+import { keyNameOf } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { after, makeAuthority, makeLeaf, NOW } from '../../test/kit/certificates.ts';
 import { ManualClock } from '../../test/kit/manual-clock.ts';
@@ -16,7 +18,13 @@ import { type StreamState, stateAfter } from './trust/stream/stream-state.ts';
 
 const id = parseSpiffeId('spiffe://prod.example/web');
 const missing = () => new IdentityError('unavailable', 'none');
-const { key, certificate } = makeLeaf(id, makeAuthority('Root'));
+const root = makeAuthority('Root');
+const { key, certificate } = makeLeaf(id, root);
+const bundle: Bundle = {
+  trustDomain: parseTrustDomain('prod.example'),
+  sequence: 1n,
+  authorities: [root.certificate.der],
+};
 const svid: Svid = {
   id,
   chain: [certificate.der],
@@ -114,7 +122,7 @@ function statusAt(
 ) {
   const agent: Agent = {
     svid: new LiveValue(missing, svid),
-    bundle: new LiveValue(missing),
+    bundle: new LiveValue(missing, bundle),
     trust: {
       policy: new LiveValue(missing, compileSnapshot(resources, 5n, NOW)),
       revocations: new LiveValue(missing, revocations),
@@ -180,6 +188,26 @@ describe('a problem is', () => {
     expect(statusAt(2701).problems).toEqual([
       `the certificate ends at ${after(3600).toISOString()} and renewal fails: the CA does not answer`,
     ]);
+  });
+
+  test('a renewal that fails while an authority above the certificate is taken away', () => {
+    const value = keyNameOf(root.certificate);
+    const revoked = {
+      number: 1,
+      target: { kind: 'authority', value },
+      serials: [],
+      until: undefined,
+    } as const;
+    revocations = revocationSet([{ ...revoked, reason: 'keyCompromise' }], 2n);
+    expect(statusAt(10).problems).toEqual([]);
+    renewal = 'the CA issues nothing yet';
+    const says = 'an authority above the certificate was taken away, so every peer refuses the certificate';
+    expect(statusAt(10).problems).toEqual([`${says}, and renewal fails: the CA issues nothing yet`]);
+    revocations = revocationSet(
+      [{ ...revoked, target: { kind: 'authority', value: 'ab' }, reason: 'keyCompromise' }],
+      2n,
+    );
+    expect(statusAt(10).problems).toEqual([]);
   });
 
   test('a CA that was not heard for a minute', () => {

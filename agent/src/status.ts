@@ -11,6 +11,7 @@ import type { Agent } from './agent.ts';
 import type { AgentSettings } from './config.ts';
 import type { OutputState, Outputs } from './outputs/outputs.ts';
 import { type CallSpool, notDelivered } from './spool/call-spool.ts';
+import { isUnderTainted } from './svid/retirement.ts';
 import { describeSkew, isSkewed } from './svid/skew.ts';
 import type { KeptCrls } from './trust/crl/crls.ts';
 import type { Trust } from './trust/stream/follow.ts';
@@ -92,6 +93,7 @@ export function statusOf(known: Known): StatusReport {
   const revoked = revocationOf(report, agent, clock) ?? null;
   const problems = [
     ...problemsOf({ ...report, revoked }, clock.now()),
+    ...taintProblem(agent),
     ...snapshotProblem(agent),
     ...listsProblem(lists?.failure()),
     ...gatewayProblem(gateway, svid.id, policy),
@@ -114,6 +116,16 @@ const NOT_JOINED = {
   policyVersion: null,
   servers: [],
 };
+
+/** It ends within seconds where the CA issues: a renewal that fails is what an operator has to look at. */
+function taintProblem({ svid, trust, renewalFailure, ...agent }: Agent): readonly string[] {
+  const [failure, revocations] = [renewalFailure(), trust && revocationsOf(trust)];
+  const bundle = known(() => agent.bundle.current());
+  if (failure === undefined || revocations === undefined || bundle === undefined) return [];
+  if (!isUnderTainted(svid.current().chain, { revocations, bundle })) return [];
+  const says = 'an authority above the certificate was taken away, so every peer refuses the certificate';
+  return [`${says}, and renewal fails: ${failure}`];
+}
 
 /** What the CA sends next may be as unusable, and the policy before it may permit more. */
 function snapshotProblem({ snapshotFailure }: Agent): readonly string[] {

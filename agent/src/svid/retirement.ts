@@ -85,18 +85,33 @@ export class Retirement {
     return all.some((issuer) => isAmong(issuer, retiring)) ? SPREAD_SECONDS : undefined;
   }
 
-  /** Nothing is verified: the chain is the agent's own. */
-  #isTainted({ all, chain }: Issuers): boolean {
-    const revoked = this.#deps.revocations.current().list.filter(({ target }) => target.kind === 'authority');
-    if (revoked.length === 0) return false;
-    const known = [...chain.slice(1), ...this.#deps.bundle.current().authorities];
-    const above = known.filter((der) => {
-      const keyId = keyIdOf(der);
-      return keyId !== undefined && isAmong(keyId, all);
-    });
-    const keys = above.map((der) => keyNameOf(parseCertificate(der)));
-    return revoked.some(({ target }) => keys.includes(target.value));
+  #isTainted(issuers: Issuers): boolean {
+    const { revocations, bundle } = this.#deps;
+    return taintedAbove(issuers, { revocations: revocations.current(), bundle: bundle.current() });
   }
+}
+
+/** What the CA has said. */
+export interface Said {
+  readonly revocations: RevocationSet;
+  readonly bundle: Bundle;
+}
+
+/** Whether an authority above this chain (DER, the leaf first) was taken away, so that every peer refuses it. */
+export const isUnderTainted = (chain: readonly Uint8Array[], said: Said): boolean =>
+  taintedAbove({ ...issuersOf(chain), chain }, said);
+
+/** Nothing is verified: the chain is the agent's own. */
+function taintedAbove({ all, chain }: Issuers, { revocations, bundle }: Said): boolean {
+  const revoked = revocations.list.filter(({ target }) => target.kind === 'authority');
+  if (revoked.length === 0) return false;
+  const known = [...chain.slice(1), ...bundle.authorities];
+  const above = known.filter((der) => {
+    const keyId = keyIdOf(der);
+    return keyId !== undefined && isAmong(keyId, all);
+  });
+  const keys = above.map((der) => keyNameOf(parseCertificate(der)));
+  return revoked.some(({ target }) => keys.includes(target.value));
 }
 
 /** Key identifiers of the authorities that issued the certificates of a chain. */

@@ -36,6 +36,24 @@ test('agents are listed while their stream is open', () => {
   expect({ list: agents.list(), size: agents.size }).toEqual({ list: [two], size: 1 });
 });
 
+test('of a SPIFFE ID the stream that ended last is remembered: where it was, and when it ended', () => {
+  const [one, two] = [agentOn(), { ...agentOn(), address: '127.0.0.2' }];
+  const leaves = [agents.open(one, first), agents.open(two, first)];
+  expect(agents.lastStream(one.id)).toBeUndefined();
+  clock.advanceTo(after(5));
+  leaves[1]?.();
+  expect(agents.lastStream(one.id)).toEqual({ address: '127.0.0.2', endedAt: after(5) });
+  clock.advanceTo(after(9));
+  leaves[0]?.();
+  expect(agents.lastStream(one.id)).toEqual({ address: '127.0.0.1', endedAt: after(9) });
+});
+
+test('no more than twenty thousand of them are remembered: those that ended last', () => {
+  const idOf = (n: number) => parseSpiffeId(`spiffe://prod.example/job/${n}`);
+  for (let n = 0; n <= 20_000; n += 1) agents.open({ ...agentOn(), id: idOf(n) }, first)();
+  expect([0, 1, 20_000].map((n) => agents.lastStream(idOf(n)) !== undefined)).toEqual([false, true, true]);
+});
+
 describe('a machine’s place', () => {
   test('is one process’s for fifteen seconds after its certificate', () => {
     agents.claim(machine, first);

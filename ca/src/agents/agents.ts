@@ -23,6 +23,15 @@ export interface LiveAgent extends CertifiedAgent {
   readonly acknowledged: Acknowledged;
 }
 
+/** Where the agent was that closed the last stream of a SPIFFE ID, and when. */
+export interface LastStream {
+  readonly address: string;
+  readonly endedAt: Date;
+}
+
+/** SPIFFE IDs whose last stream is remembered: some megabytes. */
+const MAX_LAST = 20_000;
+
 /** What the evidence of a node proved. */
 export interface ProvenNode extends Node {
   readonly attributes: Readonly<Record<string, string>>;
@@ -53,6 +62,8 @@ export class Agents {
   /** By node. */
   readonly #facts = new Map<string, ProvenNode>();
   readonly #listeners = new Set<(agent: LiveAgent) => void>();
+  /** Those that ended last are at the end. */
+  readonly #last = new Map<SpiffeId, LastStream>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -66,6 +77,11 @@ export class Agents {
   /** How many streams are open. */
   get size(): number {
     return this.#live.size;
+  }
+
+  /** The stream of this SPIFFE ID that ended last; undefined if this CA process has seen none end. */
+  lastStream(id: SpiffeId): LastStream | undefined {
+    return this.#last.get(id);
   }
 
   /** Whether its stream is open. */
@@ -137,9 +153,17 @@ export class Agents {
     this.#live.add(agent);
     return () => {
       this.#live.delete(agent);
+      this.#remember(agent);
       for (const node of nodes) this.#leave(node, name);
       this.#tell(agent);
     };
+  }
+
+  #remember({ id, address }: LiveAgent): void {
+    this.#last.delete(id);
+    this.#last.set(id, { address, endedAt: this.#clock.now() });
+    const [oldest] = this.#last.keys();
+    if (this.#last.size > MAX_LAST && oldest !== undefined) this.#last.delete(oldest);
   }
 
   #tell(agent: LiveAgent): void {

@@ -62,6 +62,7 @@ const TIMES = new Set([
   'signedOffAt',
   'movedAt',
   'nextAt',
+  'awaySince',
 ]);
 
 /** Prints times as RFC 3339, or null. JSON has no bigint; all other values fit a number. */

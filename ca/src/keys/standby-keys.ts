@@ -31,6 +31,11 @@ export interface StandbyFolders {
 export const hasStoodBy = (each: AuthorityRecord): boolean =>
   each.kind === 'root' && each.key.home === STANDBY && keepsKey(each) && !isStandby(each);
 
+/** The name of the home where a key is now: that of a root which stood by and signs is beside the others. */
+export const homeOf = (each: AuthorityRecord): string => (hasStoodBy(each) ? FILE : each.key.home);
+
+const FILE = 'file';
+
 /** Throws file, file_mode. */
 export function standbyKeys({ folder, standbyFolder, keks }: StandbyFolders): StandbyHome {
   const away = keyFiles(standbyFolder, keks, STANDBY);

@@ -13,7 +13,7 @@ import { issuersUnder, type Standing } from './stage.ts';
 import { type Found, type Held, later, type Straggler } from './status.ts';
 
 export interface LookDeps extends Pick<AuthorityDeps, 'keys'> {
-  readonly agents: Pick<Agents, 'list'>;
+  readonly agents: Pick<Agents, 'list' | 'lastStream'>;
   readonly store: Pick<AgentStore, 'holdings'>;
   readonly revocations: { readonly sets: Source<RevocationSet> };
   readonly clock: Clock;
@@ -23,10 +23,7 @@ export interface LookDeps extends Pick<AuthorityDeps, 'keys'> {
 type Published = Pick<StoredAuthority, 'sequence' | 'movedAt'>;
 
 /** Connected agents that are not revoked, and those of them that have not acknowledged it. */
-export function behind(
-  published: Published,
-  deps: Pick<LookDeps, 'agents' | 'revocations' | 'clock'>,
-): Pick<Found, 'agents' | 'stragglers'> {
+export function behind(published: Published, deps: ConnectedDeps): Pick<Found, 'agents' | 'stragglers'> {
   const connected = connectedAgents(deps);
   return {
     agents: connected.length,
@@ -34,7 +31,9 @@ export function behind(
   };
 }
 
-function connectedAgents({ agents, revocations, clock }: Pick<LookDeps, 'agents' | 'revocations' | 'clock'>) {
+type ConnectedDeps = Pick<LookDeps, 'revocations' | 'clock'> & { readonly agents: Pick<Agents, 'list'> };
+
+function connectedAgents({ agents, revocations, clock }: ConnectedDeps) {
   const [now, revoked] = [clock.now(), revocations.sets.current()];
   return agents
     .list()
@@ -75,7 +74,11 @@ export async function look(
   const counts = (each: Holding): boolean =>
     isOthers(each) && !streams.has(keyOf({ id: each.id, ...each.node })) && !isRevoked(each);
   const all = records.filter(({ kind, notAfter }) => kind === 'intermediate' && notAfter > now);
-  const unheard = await held(all, { now, deps, counts, bundleBelow: other.sequence });
+  const silent = await held(all, { now, deps, counts, bundleBelow: other.sequence });
+  const unheard = silent.map((each) => {
+    const last = deps.agents.lastStream(each.id);
+    return last === undefined ? each : { ...each, last };
+  });
   return { ...found, stragglers: connected.flatMap((each) => stragglerOf(each, other)), unheard };
 }
 

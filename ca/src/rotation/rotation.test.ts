@@ -137,6 +137,9 @@ describe('the step that lets the new root sign', () => {
     await certificate(5000, 'later job');
     const { unheard } = await rotation.status();
     expect(unheard).toEqual([{ id, certificates: 1, until: after(100) }]);
+    agent().close();
+    const last = { address: expect.stringMatching(/./), endedAt: rpc.clock.now() };
+    expect((await rotation.status()).unheard).toEqual([{ id, certificates: 1, until: after(100), last }]);
     await expect(next()).rejects.toThrow(
       /^not yet: 1 unexpired certificate of holders without a trust stream/,
     );

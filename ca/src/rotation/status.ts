@@ -20,6 +20,8 @@ export interface Held {
   readonly certificates: number;
   /** When the last of them ends. */
   readonly until: Date;
+  /** Of holders without a stream: their last one; not there if this CA process has seen none end. */
+  readonly last?: { readonly address: string; readonly endedAt: Date };
 }
 
 /** What the store and the streams say. */

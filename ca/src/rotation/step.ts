@@ -11,7 +11,7 @@ import { type RotationStatus, statusOf, type Waiver } from './status.ts';
 import type { TaintDeps } from './taint.ts';
 
 export interface RotationDeps extends Omit<AuthorityDeps, 'store'>, Omit<LookDeps, 'store' | 'revocations'> {
-  readonly agents: Pick<Agents, 'list' | 'has' | 'onProgress'>;
+  readonly agents: Pick<Agents, 'list' | 'lastStream' | 'has' | 'onProgress'>;
   readonly revocations: TaintDeps['revocations'];
   readonly store: TaintDeps['store'];
   readonly authorities: Pick<Authorities, 'refresh'>;

@@ -30,7 +30,7 @@ import type { Held } from './status.ts';
 import { namedAuthority, planOf, type TaintPlan, taintMoves } from './taint-plan.ts';
 
 export interface TaintDeps extends Omit<AuthorityDeps, 'store'>, Omit<LookDeps, 'store' | 'revocations'> {
-  readonly agents: Pick<Agents, 'list' | 'has' | 'onProgress'>;
+  readonly agents: Pick<Agents, 'list' | 'lastStream' | 'has' | 'onProgress'>;
   readonly store: AuthorityDeps['store'] & TaintStore & Pick<AgentStore, 'holdings'>;
   readonly authorities: Pick<Authorities, 'refresh'>;
   readonly revocations: LookDeps['revocations'] & {

@@ -54,6 +54,15 @@ const SECRETS: readonly (readonly [string, string])[] = [
   ['Vault token', `hvs.${letters.slice(0, 24)}`],
   ['SendGrid key', `SG.${letters.slice(0, 22)}.${letters.slice(0, 43)}`],
   ['PyPI token', `pypi-AgEIcHlwaS5vcmc${letters}`],
+  ['short bearer token', 'Bearer abc12345'],
+  ['short bearer token', 'bearer%20t0k3n-of-mine'],
+  ['URL signature', `https://a.blob.core.windows.net/c/f?sv=2024-11-04&sig=${letters.slice(0, 40)}%2B%2F%3D`],
+  ['URL signature', `?X-Amz-Signature=${'0a'.repeat(32)}`],
+  ['password', 'password=hunter22'],
+  ['password', 'PGPASSWORD=S3cretPw'],
+  ['password', 'sshpass -v DB_PASSWD=correct-horse-battery'],
+  ['password', '{"user":"app","password": "S3cretPw"}'],
+  ['password', String.raw`{\"passphrase\":\"S3cretPw\"}`],
   ['Docker token', `dckr_pat_${letters.slice(0, 27)}`],
 ];
 
@@ -105,6 +114,20 @@ test.each([
     'names of packages',
     'pypi-publish-to-the-test-registry dckr_pat_ hf_transfer SG.Message.Builder hvs.example ya29.',
   ],
+  [
+    'sentences about passwords',
+    'the password is wrong; password: expected a text; passwords=12345; the passphrase=none',
+  ],
+  [
+    'what is no password',
+    'password=null password="" password=*** "password": "required" PWD=/root password_hash=abcd',
+  ],
+  ['what was masked before', 'password=[masked: API key] Bearer [masked: JSON Web Token]'],
+  [
+    'sentences about bearers',
+    'Bearer authentication; bearer token is expected; BEARER realm="a", error="b"; bearer x1',
+  ],
+  ['other signatures', 'design=abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz ?sig=abc a?signature=0'],
   ['a public key', '-----BEGIN PGP PUBLIC KEY BLOCK-----'],
   ['a word in a longer one', `disk-${letters} xAKIA${letters} ${letters}`],
 ])('%s stays', (_, text) => {
@@ -129,6 +152,10 @@ test.each([
   ['of keys with points', 'SG.aaaaaaaaaaaaaaaa.'],
   ['of keys that end early', `SG.${'a-SG'.repeat(200)}.`],
   ['of tokens', 'hvs.ya29. hf_sk_live_ dckr_pat_ pypi-AgE '],
+  ['of passwords', 'password= passphrase: passwd=abc '],
+  ['of quoted passwords', 'password": "" passphrase="abc '],
+  ['of bearers without a digit', 'bearer abcdefghijklm '],
+  ['of one bearer', `bearer ${'a.'.repeat(9)} ${'x'.repeat(90_000)}`],
   ['of slashes', 'hooks.slack.com/services/'],
 ])('a long text of near misses %s is looked at in linear time', (_, part) => {
   const text = part.repeat(200_000 / part.length);

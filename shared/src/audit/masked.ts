@@ -17,6 +17,9 @@ const AUTHORITY = String.raw`[^\s/?#"\\<>]`;
 /** In base64 wherever it stands among three bytes: the colon between a name and its password (RFC 7617). */
 const COLON = String.raw`(?:[\w+/]{4})*(?:O[g-v]|[\w+/][DTjz][o-r]|[\w+/]{2}[AEIMQUYcgkosw048]6)`;
 
+/** What stands behind `password=` where there is none, or where one was masked before. */
+const NO_PASSWORD = String.raw`\[masked:|(?i:null|none|true|false|undefined|required|missing|empty)(?![\w-])|\*{3}`;
+
 /**
  * By name. Each is looked for at every place of a string, and takes time in proportion to its length. A JSON Web Token
  * is looked for once in a run of its characters, and takes what is before it in the run along. It has three parts
@@ -28,11 +31,15 @@ const SHAPES: Readonly<Record<string, string>> = {
   'age key': 'AGE-SECRET-KEY-(?:PQ-)?1[A-Z0-9]{10,}',
   'JSON Web Token': String.raw`(?<![\w-])(?=[\w-]+\.[\w-]*\.)[\w-]*?eyJ[\w-]{8,}\.[\w-]*\.[\w-]*(?:\.[\w-]*){0,2}`,
   'bearer token': String.raw`(?i:bearer|basic)(?:\s|%20)+[\w.~+/=-]{20,}`,
+  // A word behind `bearer` is no token; one with a digit may be.
+  'short bearer token': String.raw`(?i:bearer)(?:\s|%20)+(?=[A-Za-z_.~+/=-]*\d)[\w.~+/=-]{8,}`,
   'basic credentials': String.raw`(?i:basic)(?:\s|%20)+(?=[\w+/=]{8})(?=${COLON})[\w+/=]+`,
   'AWS access key': '(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])',
   'AWS secret key': String.raw`(?i:(?:aws_)?secret[_ ]?access[_ ]?key)\W{1,8}[\w+/=]{16,}`,
   'session token': String.raw`(?i:(?:aws_)?session[_ ]?token)\W{1,8}[\w+/=%-]{16,}`,
   'Azure key': '(?i:AccountKey|SharedAccessKey)=[A-Za-z0-9+/=]{20,}',
+  'URL signature': String.raw`(?:(?<=[?&;])sig|X-(?:Amz|Goog)-Signature)=[\w%+/=-]{40,}`,
+  password: String.raw`(?i:pass(?:word|wd|phrase))(?:=|\\?["']\s?[:=]\s?\\?["'])(?!${NO_PASSWORD})[^\s&;,"'<>\\]{4,}`,
   'GitHub token': String.raw`(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{22,})`,
   'GitLab token': String.raw`gl(?:pat|ptt|rt|ft|soat)-[\w-]{20,}`,
   'Slack token': String.raw`xox[abeprs]-[\w-]{10,}`,
@@ -61,6 +68,7 @@ const HINT = new RegExp(
   [
     'eyJ|-----BEGIN|AGE-SECRET|bearer|basic|AKIA|ASIA|secret[_ ]?access|session[_ ]?token|AccountKey=|AccessKey=',
     String.raw`gh[pousr]_|github_pat_|gl[a-z]+-|xox|hooks\.slack|AIza|ya29|sk-|[sr]k_(?:live|test)_`,
+    'pass(?:word|wd|phrase)|[?&;]sig=|X-(?:Amz|Goog)-Sig',
     String.raw`hf_|hv[sbr]\.|SG\.|npm_|pypi-|dckr_|://${AUTHORITY}*@`,
   ].join('|'),
   'i',

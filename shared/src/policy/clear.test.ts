@@ -57,6 +57,9 @@ test.each([
   '/max_tokens',
   '/maxOutputTokens',
   '/token_count',
+  '/is_private',
+  '/private_repo',
+  '/sasha',
   '/keyboard',
   '/key',
   '/issue/key',
@@ -88,7 +91,16 @@ test.each<[string, RegExp]>([
     ...['/api_token', '/github_token', '/userToken', '/headers/X-API-Token', '/APIToken', '/githubtoken'],
     ...['/tokens/0', '/token/value', '/auth token', '/pwd', '/db_pwd', '/jwt', '/bearer', '/session_id'],
     ...['/mcp-session-id', '/sessionKey', '/otp', '/totp_code', '/pin', '/pin_code', '/dsn', '/sentryDsn'],
-    ...['/connection_string', '/connectionStr', '/AccountKey', '/SharedAccessKey'],
+    ...[
+      '/private',
+      '/sas',
+      '/blob/sasUrl',
+      '/sas_uri',
+      '/connection_string',
+      '/connectionStr',
+      '/AccountKey',
+      '/SharedAccessKey',
+    ],
   ].map((field): [string, RegExp] => [field, /secret by its name/]),
 ])('M105 %j is no field that an operator may have in clear', (pointer, says) => {
   expect(ClearField.safeParse(pointer).error?.issues[0]?.message).toMatch(says);

@@ -18,6 +18,8 @@ const SECRET_NAMES = new RegExp(
     'pass_?(?:word|wd|phrase|code)|secret|credential|authorization|cookie|connection_?str',
     '(?:private|api|access|signing|account)_?key|session_?(?:id|key)$',
     '(?:^|_)(?:pwd|jwt|bearer|t?otp|pin|dsn)s?(?:_code)?$',
+    // A plain `key` is mostly that of an issue or an object.
+    '^private$|(?:^|_)sas(?:_ur[li])?$',
     '(?<!(?:page|next|previous|cursor|continuation|sync|max|min|total|input|output|prompt|completion)_?)tokens?$',
   ].join('|'),
 );

@@ -69,7 +69,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/rpc/operator': [
     ...shared('ground spiffe evidence x509 revocation audit'),
     PROTO,
-    ...ca('store log agents jwt registry rotation offline cross door serving operator sign-in rpc'),
+    ...ca('store log agents keys jwt registry rotation offline cross door serving operator sign-in rpc'),
   ],
   'ca/src/rpc/server.ts': [
     ...shared('door door/http2 rpc audit'),

@@ -128,10 +128,16 @@ function printHeld(io: Pick<Io, 'out' | 'columns'>, held: readonly HeldCertifica
   if (held.length === 0) return;
   printTable(
     io,
-    ['CERTIFICATES OF', 'COUNT', 'LAST ENDS'],
+    ['CERTIFICATES OF', 'COUNT', 'LAST ENDS', 'AWAY SINCE', 'LAST ADDRESS'],
     held
       .slice(0, MAX_ROWS)
-      .map(({ spiffeId, certificates, until }) => [spiffeId, String(certificates), instant(until)]),
+      .map(({ spiffeId, certificates, until, awaySince, lastAddress }) => [
+        spiffeId,
+        String(certificates),
+        instant(until),
+        awaySince === 0n ? '-' : instant(awaySince),
+        lastAddress || '-',
+      ]),
   );
   more(io, held.length);
 }

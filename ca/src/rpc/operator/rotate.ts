@@ -9,6 +9,7 @@ import { unixSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { endOfChain } from '@chancery/shared/x509/verify/cross.ts';
 import type { JwtStatus } from '../../jwt/stage.ts';
+import { homeOf } from '../../keys/standby-keys.ts';
 import type { Operator } from '../../operator/operator.ts';
 import type { JwtOrder } from '../../operator/rotation.ts';
 import { type Held, type RotationStatus, totalOf } from '../../rotation/status.ts';
@@ -118,7 +119,7 @@ export const rootMessage = (root: StoredAuthority): RotatingRoot => ({
   movedAt: unixSeconds(root.movedAt),
   notAfter: unixSeconds(root.notAfter),
   algorithm: root.algorithm,
-  keyHome: root.key.home,
+  keyHome: homeOf(root),
   crossUntil: crossUntilOf(root),
 });
 
@@ -127,10 +128,12 @@ export const crossUntilOf = ({ cross }: StoredAuthority): bigint =>
   cross === undefined ? 0n : unixSeconds(endOfChain(cross.chain));
 
 /** Certificates of one SPIFFE ID. */
-export const heldMessage = ({ id, certificates, until }: Held) => ({
+export const heldMessage = ({ id, certificates, until, last }: Held) => ({
   spiffeId: id,
   certificates: BigInt(certificates),
   until: unixSeconds(until),
+  lastAddress: last?.address ?? '',
+  awaySince: last === undefined ? 0n : unixSeconds(last.endedAt),
 });
 
 /** Of all of them. */

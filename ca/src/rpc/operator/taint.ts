@@ -3,6 +3,7 @@ import { OperatorService } from '@chancery/proto/gen/chancery/v1/operator.ts';
 import type { Authority, TaintResponse } from '@chancery/proto/gen/chancery/v1/rotation.ts';
 import { unixSeconds } from '@chancery/shared/ground/clock.ts';
 import { nameTextOf } from '@chancery/shared/x509/name-text.ts';
+import { homeOf } from '../../keys/standby-keys.ts';
 import type { Operator } from '../../operator/operator.ts';
 import type { TaintReport } from '../../rotation/taint.ts';
 import { type ListedAuthority, listed } from '../../rotation/taint-plan.ts';
@@ -54,7 +55,7 @@ const authorityMessage = ({
   algorithm: authority.algorithm,
   keyId,
   keySha256,
-  keyHome: authority.key.home,
+  keyHome: authority.kind === 'jwt' ? authority.key.home : homeOf(authority),
   keyReference: authority.key.reference,
   held: totalMessage(held),
   toRevokeAbove,

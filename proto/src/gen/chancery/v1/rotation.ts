@@ -127,6 +127,12 @@ export interface HeldCertificates {
   certificates: bigint;
   /** The end of the last of them, seconds since 1970. */
   until: bigint;
+  /**
+   * Of unheard ones: where the agent was whose stream ended last, and when, seconds since 1970. Empty and 0 if no stream has
+   * ended since the CA started, as of jobs.
+   */
+  lastAddress: string;
+  awaySince: bigint;
 }
 
 export interface HeldTotal {
@@ -1062,7 +1068,7 @@ export const Straggler: MessageFns<Straggler> = {
 };
 
 function createBaseHeldCertificates(): HeldCertificates {
-  return { spiffeId: "", certificates: 0n, until: 0n };
+  return { spiffeId: "", certificates: 0n, until: 0n, lastAddress: "", awaySince: 0n };
 }
 
 export const HeldCertificates: MessageFns<HeldCertificates> = {
@@ -1081,6 +1087,15 @@ export const HeldCertificates: MessageFns<HeldCertificates> = {
         throw new globalThis.Error("value provided for field message.until of type int64 too large");
       }
       writer.uint32(24).int64(message.until);
+    }
+    if (message.lastAddress !== "") {
+      writer.uint32(34).string(message.lastAddress);
+    }
+    if (message.awaySince !== 0n) {
+      if (BigInt.asIntN(64, message.awaySince) !== message.awaySince) {
+        throw new globalThis.Error("value provided for field message.awaySince of type int64 too large");
+      }
+      writer.uint32(40).int64(message.awaySince);
     }
     return writer;
   },
@@ -1120,6 +1135,22 @@ export const HeldCertificates: MessageFns<HeldCertificates> = {
             }
 
             message.until = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.lastAddress = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.awaySince = reader.int64() as bigint;
             continue;
           }
         }
