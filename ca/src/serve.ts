@@ -49,9 +49,8 @@ import { FileReads, settingsIn } from './serving/loaded.ts';
 import type { Self } from './serving/serving.ts';
 import { findPerson, peopleSeen, type SessionDeps } from './sign-in/sessions.ts';
 import { tellOfClock } from './store/clock-warning.ts';
-import { migrationLog } from './store/migration-log.ts';
-import type { OnMigrating } from './store/sqlite/file/migrating.ts';
-import { openSqliteThread } from './store/sqlite/sqlite.ts';
+import { openTold, type ToldDeps } from './store/sqlite/file/migration-log.ts';
+import type { openSqliteThread } from './store/sqlite/sqlite.ts';
 import type { Store } from './store/store.ts';
 import { MAX_KEPT, Successions } from './succession/successions.ts';
 import { startUpkeep, whyUnfit } from './upkeep.ts';
@@ -82,21 +81,11 @@ export interface RunningCa {
 const CLOSE_GRACE_MS = 2_000;
 
 /** Makes no database where there is none. Throws store, file, file_mode, config, authority_unfit, unavailable. */
-export async function startCa(
-  settings: CaSettings,
-  deps: ServeDeps & { readonly onMigrating?: OnMigrating },
-): Promise<RunningCa> {
+export async function startCa(settings: CaSettings, deps: ServeDeps & ToldDeps): Promise<RunningCa> {
   // Says what is wrong with a file in its place.
   if (existsSync(settings.dataDir)) makeFolder(settings.dataDir, 0o711);
   ensure(existsSync(paths(settings.dataDir).database), 'store', NO_ROOT);
-  const { told, ended } = migrationLog(deps.log);
-  const store = await openStore(settings, deps.clock, (path, clock, generation) =>
-    openSqliteThread(path, clock, generation, (at) => {
-      told(at);
-      deps.onMigrating?.(at);
-    }),
-  ).finally(ended);
-  return runCa(settings, deps, store);
+  return runCa(settings, deps, await openStore(settings, deps.clock, openTold(deps)));
 }
 
 /** `open` chooses the thread. Throws store, file, file_mode. */

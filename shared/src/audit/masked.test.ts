@@ -119,7 +119,7 @@ test.each([
     'the password is wrong; password: expected a text; passwords=12345; the passphrase=none',
   ],
   [
-    'what is no password',
+    'words in place of a password',
     'password=null password="" password=*** "password": "required" PWD=/root password_hash=abcd',
   ],
   ['what was masked before', 'password=[masked: API key] Bearer [masked: JSON Web Token]'],

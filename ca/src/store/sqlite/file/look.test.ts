@@ -73,7 +73,7 @@ test('of an older database it says the schema that serve brings it to and how ma
   expect(steps.length).toBe(3);
 });
 
-test('a new database is told of no step', async () => {
+test('a new database has no step to tell', async () => {
   const store = await openSqliteThread(join(folder, 'new.db'), new ManualClock(NOW), undefined, () => {
     throw new Error('a step');
   });

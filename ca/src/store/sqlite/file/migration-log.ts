@@ -1,18 +1,13 @@
 /** Says in the log how far a database is on its way to the schema of today. */
 import type { Log } from '@chancery/shared/ground/log.ts';
-
-/** As the store tells it, before each step. */
-interface Step {
-  readonly from: number;
-  readonly step: number;
-  readonly to: number;
-}
+import { openSqliteThread } from '../sqlite.ts';
+import type { Migrating, OnMigrating } from './migrating.ts';
 
 const EVERY_MS = 2_000;
 
 /** `told` is called at each step, `ended` when the database is open or refused. A line at once, and one every 2 s. */
-export function migrationLog(log: Log): { readonly told: (at: Step) => void; readonly ended: () => void } {
-  let [at, begun]: [Step | undefined, number] = [undefined, 0];
+export function migrationLog(log: Log): { readonly told: OnMigrating; readonly ended: () => void } {
+  let [at, begun]: [Migrating | undefined, number] = [undefined, 0];
   let timer: NodeJS.Timeout | undefined;
   const seconds = (): number => Math.round((performance.now() - begun) / 1000);
   return {
@@ -36,3 +31,20 @@ export function migrationLog(log: Log): { readonly told: (at: Step) => void; rea
     },
   };
 }
+
+export interface ToldDeps {
+  readonly log: Log;
+  readonly onMigrating?: OnMigrating;
+}
+
+/** Opens as `openSqliteThread`, and says how far it is. */
+export const openTold =
+  ({ log, onMigrating }: ToldDeps): typeof openSqliteThread =>
+  (path, clock, generation) => {
+    const { told, ended } = migrationLog(log);
+    const tell: OnMigrating = (at) => {
+      told(at);
+      onMigrating?.(at);
+    };
+    return openSqliteThread(path, clock, generation, tell).finally(ended);
+  };
