@@ -94,15 +94,18 @@ describe('the lists', () => {
     await record('40aa');
     await record('40ab', { origin: '40aa' });
     await record('40ac', { id: 'spiffe://prod.example/agents/other' as SpiffeId, node: 'n2' });
-    await record('40ad', { notAfter: NOW, id: WEB });
+    await record('40ad', { notAfter: after(-TTL), id: WEB });
     await record('40ae', { issuer: '40ff' });
     await made();
     const { at } = await revoke(parseTarget(kind, value));
     await made(2);
     expect(serials()).toEqual(expected);
-    const [entry] = crlEntries(parseCrl(listOf('intermediate').der));
-    const second = new Date(Math.floor(at.getTime() / 1000) * 1000);
+    const crl = parseCrl(listOf('intermediate').der);
+    const [entry] = crlEntries(crl);
+    // Set back as the list is, so that no list tells of the time after it.
+    const second = new Date(Math.floor(at.getTime() / 1000 - 10) * 1000);
     expect(entry).toMatchObject({ reason: 1, revokedAt: second });
+    expect(second <= crl.thisUpdate).toBe(true);
     expect(serials('root')).toEqual([]);
   });
 
@@ -122,7 +125,12 @@ describe('the lists', () => {
     await listed('40aa', '40ab');
     deps.clock.advanceTo(after(601));
     await listed('40ab');
-    deps.clock.advanceTo(after(2100));
+    // RFC 5280 section 5: it is on a list that was made after the certificate ended.
+    deps.clock.advanceTo(after(1700));
+    const { number } = listOf('intermediate');
+    await eventually(() => expect(listOf('intermediate').number).toBeGreaterThan(number));
+    expect(serials()).toEqual(['40ab']);
+    deps.clock.advanceTo(after(1200 + TTL / 2 + 60));
     await listed();
   });
 

@@ -45,6 +45,8 @@ const RETRY_SECONDS = 15;
 const END_SECONDS = 60;
 /** The part of a list's life after which there is a new one. */
 const RENEW_AT = 0.4;
+/** RFC 5280 section 5: an entry is on a list that was made after its certificate ended, so longer than RENEW_AT. */
+const ENDED_PART = 0.5;
 /** A root signs seldom, and its list is nearly always empty. */
 const ROOT_TTL_SECONDS = 7 * 86_400;
 
@@ -79,7 +81,10 @@ class CrlKeeper {
 
   constructor(deps: CrlDeps) {
     this.#deps = deps;
-    this.#revoked = new RevokedEntries(deps.store, deps.ttl * RENEW_AT);
+    this.#revoked = new RevokedEntries(deps.store, {
+      keepSeconds: deps.ttl * RENEW_AT,
+      endedSeconds: deps.ttl * ENDED_PART,
+    });
   }
 
   wake(): void {

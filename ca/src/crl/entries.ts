@@ -1,18 +1,26 @@
 /**
- * Which unexpired certificates are revoked, by the authority that signed them. Reads the store page by page, so that
- * issuing goes on meanwhile, however many there are.
+ * Which certificates that are unexpired, or were a while ago, are revoked, by the authority that signed them. Reads the
+ * store page by page, so that issuing goes on meanwhile, however many there are.
  */
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import { inForce, type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { crlEntryEnd, writeCrlEntry } from '@chancery/shared/x509/compose/crl.ts';
 import type { AgentStore, UnexpiredPage, UnexpiredPlace } from '../store/store.ts';
-import type { Entries } from './issuers.ts';
+import { dateOf, type Entries } from './issuers.ts';
 
 /** Matches every certificate. */
 const ANYBODY: Target = { kind: 'pattern', value: '*' };
 /** More new revocations than this are found faster by one reading of all certificates. */
 const MAX_SINGLE = 16;
 const NONE: Entries = { count: 0, bytes: new Uint8Array() };
+
+export interface KeepSeconds {
+  /** What was found is read anew after so long. */
+  readonly keepSeconds: number;
+  /** Certificates that ended less than so long ago are found, too. */
+  readonly endedSeconds: number;
+}
 
 /** By the serial of an authority; an empty list for one without revoked certificates. */
 export type EntriesOf = (issuer: string) => Entries;
@@ -32,13 +40,12 @@ interface Found {
  */
 export class RevokedEntries {
   readonly #store: Pick<AgentStore, 'certified'>;
-  readonly #keepSeconds: number;
+  readonly #seconds: KeepSeconds;
   #found: Found | undefined;
 
-  /** What was found is read anew after `keepSeconds`. */
-  constructor(store: Pick<AgentStore, 'certified'>, keepSeconds: number) {
+  constructor(store: Pick<AgentStore, 'certified'>, seconds: KeepSeconds) {
     this.#store = store;
-    this.#keepSeconds = keepSeconds;
+    this.#seconds = seconds;
   }
 
   /** Those that a revocation in force at `now` matches, with some that have ended meanwhile. Throws store. */
@@ -67,7 +74,7 @@ export class RevokedEntries {
     const ageMs = now.getTime() - found.since.getTime();
     const numbers = new Set(standing.map(({ number }) => number));
     const isWhole = [...found.numbers].every((number) => numbers.has(number));
-    return isWhole && ageMs >= 0 && ageMs < this.#keepSeconds * 1000 ? found : undefined;
+    return isWhole && ageMs >= 0 && ageMs < this.#seconds.keepSeconds * 1000 ? found : undefined;
   }
 
   async #read(
@@ -76,13 +83,14 @@ export class RevokedEntries {
     { found, now }: { readonly found: Found; readonly now: Date },
   ): Promise<void> {
     const ends = new Map<MadeRevocation, Uint8Array>();
+    const endedAfter = addSeconds(now, -this.#seconds.endedSeconds);
     let after: UnexpiredPlace | undefined;
     do {
-      const page: UnexpiredPage = await this.#store.certified({ now, target, after });
+      const page: UnexpiredPage = await this.#store.certified({ now: endedAfter, target, after });
       for (const { id, serial, origin, node, issuer } of page.list) {
         const revocation = set.revoked({ id, serial, origin, node }, now);
         if (revocation === undefined) continue;
-        const end = ends.get(revocation) ?? crlEntryEnd(revocation.at, revocation.reason);
+        const end = ends.get(revocation) ?? crlEntryEnd(dateOf(revocation.at), revocation.reason);
         ends.set(revocation, end);
         const entries = found.byIssuer.get(issuer) ?? new Map<string, Uint8Array>();
         // The first revocation that matched says why.

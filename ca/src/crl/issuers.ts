@@ -1,10 +1,11 @@
 /** Which authorities have a CRL, and what its number is: what the records of the store say. Pure. */
 import { hash } from 'node:crypto';
 import { equal } from '@chancery/shared/ground/bytes.ts';
-import { unixSeconds } from '@chancery/shared/ground/clock.ts';
+import { addSeconds, unixSeconds } from '@chancery/shared/ground/clock.ts';
 import type { KeyPlace } from '@chancery/shared/keys/home.ts';
 import { type Certificate, parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { crlEntryEnd, writeCrlEntry } from '@chancery/shared/x509/compose/crl.ts';
+import { BACKDATE_SECONDS } from '../authority/profile.ts';
 import { isInBundle, isStandby, keepsKey } from '../store/authority-states.ts';
 import type { AuthorityKind, AuthorityRecord, StoredAuthority } from '../store/store.ts';
 
@@ -54,11 +55,17 @@ export function revokedIntermediates(
   const bytes = revoked.map(({ serial, movedAt, taintedAt }) =>
     writeCrlEntry(
       serial,
-      crlEntryEnd(taintedAt ?? movedAt, taintedAt === undefined ? 'cessationOfOperation' : 'keyCompromise'),
+      crlEntryEnd(
+        dateOf(taintedAt ?? movedAt),
+        taintedAt === undefined ? 'cessationOfOperation' : 'keyCompromise',
+      ),
     ),
   );
   return { count: revoked.length, bytes: Buffer.concat(bytes) };
 }
+
+/** The revocationDate of what was revoked then: set back as thisUpdate is, after which a list says nothing. */
+export const dateOf = (at: Date): Date => addSeconds(at, -BACKDATE_SECONDS);
 
 /** A name of all these lists together, for agents, which differs when one of them does. */
 export function stateOf(lists: readonly { readonly serial: string; readonly number: bigint }[]): Uint8Array {

@@ -6,7 +6,7 @@
 import type http from 'node:http';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
-import { listenPlain, type PlainServer } from '@chancery/shared/health/plain.ts';
+import { isHeld, listenPlain, type PlainServer } from '@chancery/shared/health/plain.ts';
 import type { MadeCrl } from './sign.ts';
 
 export interface CrlServerOptions {
@@ -18,7 +18,9 @@ export interface CrlServerOptions {
 
 /** An answer of 8 MiB takes less over a line of 1 Mbit/s. */
 const ANSWER_MS = 120_000;
-const PATH = /^\/([0-9a-f]{2,40})\.crl$/;
+const MAX_AGE_SECONDS = 60;
+/** In the origin form or the absolute form of a request line (RFC 9112 section 3.2.2: a server takes both). */
+const PATH = /^(?:https?:\/\/[^/?#]+)?\/([0-9a-f]{2,40})\.crl$/;
 
 /** GET and HEAD of /SERIAL.crl, with the serial of the issuer. Throws unavailable. The caller closes it. */
 export async function serveCrls({ host, port, lists, clock }: CrlServerOptions): Promise<PlainServer> {
@@ -52,17 +54,19 @@ function answerTo(
     return says(503, 'there is no valid revocation list at the moment', { 'retry-after': '5' });
   if (list === undefined) return says(404, 'there is no revocation list of this issuer');
   const about = headersOf(list, now);
-  if (headers['if-none-match'] === about.etag) return { status: 304, headers: about, body: new Uint8Array() };
+  if (isHeld(headers['if-none-match'], about.etag))
+    return { status: 304, headers: about, body: new Uint8Array() };
   return { status: 200, headers: { ...about, 'content-type': 'application/pkix-crl' }, body: list.der };
 }
 
-/** A cache may keep a list until its nextUpdate, as everybody who has it may. */
+/** Who has a list may use it until its nextUpdate; a cache that others ask looks soon whether there is a newer one. */
 const headersOf = ({ number, thisUpdate, nextUpdate }: MadeCrl, now: Date) => ({
   etag: `"${number.toString(16)}"`,
-  'cache-control': `public, max-age=${Math.floor((nextUpdate.getTime() - now.getTime()) / 1000)}`,
-  expires: nextUpdate.toUTCString(),
+  'cache-control': `public, max-age=${Math.min(MAX_AGE_SECONDS, Math.floor(secondsUntil(nextUpdate, now)))}`,
   'last-modified': thisUpdate.toUTCString(),
 });
+
+const secondsUntil = (time: Date, now: Date): number => (time.getTime() - now.getTime()) / 1000;
 
 function says(status: number, why: string, headers: http.OutgoingHttpHeaders = {}): Answer {
   const plain = { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store' };

@@ -8,7 +8,7 @@ import type { SecureContextOptions } from 'node:tls';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
-import { listenHttps } from '@chancery/shared/health/plain.ts';
+import { isHeld, listenHttps } from '@chancery/shared/health/plain.ts';
 import { REFRESH_HINT_SECONDS } from '@chancery/shared/spiffe/bundle.ts';
 import type { JwtAuthority } from '@chancery/shared/spiffe/jwt-authority.ts';
 import { DISCOVERY_PATH, discoveryText, KEY_SET_PATH, keySetText } from './documents.ts';
@@ -108,7 +108,8 @@ function answerTo({ method, headers }: http.IncomingMessage, write: (() => strin
   if (write === undefined) return says(404, `ask for ${DISCOVERY_PATH} or ${KEY_SET_PATH}`);
   const body = Buffer.from(write());
   const about = { ...CACHED, etag: `"${hash('sha256', body)}"` };
-  if (headers['if-none-match'] === about.etag) return { status: 304, headers: about, body: Buffer.alloc(0) };
+  if (isHeld(headers['if-none-match'], about.etag))
+    return { status: 304, headers: about, body: Buffer.alloc(0) };
   return { status: 200, headers: about, body };
 }
 

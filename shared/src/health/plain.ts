@@ -41,6 +41,10 @@ export async function listenHttps(
   return { ...(await listenOn(server, at)), renew: (next) => server.setSecureContext(next) };
 }
 
+/** Whether an If-None-Match names this strong entity tag (RFC 9110 section 13.1.2: compared weakly; a list, or *). */
+export const isHeld = (ifNoneMatch: string | undefined, etag: string): boolean =>
+  (ifNoneMatch ?? '').split(',').some((each) => ['*', etag, `W/${etag}`].includes(each.trim()));
+
 interface PlainAddress {
   readonly host: string;
   readonly port: number;
