@@ -1,5 +1,5 @@
 /** OBJECT IDENTIFIER contents (X.690 §8.19), as dotted text. */
-import { ensure, type Refusal } from '../ground/errors.ts';
+import { ensure, IdentityError, type Refusal } from '../ground/errors.ts';
 
 /** Above this a JavaScript number loses digits, so two OIDs could look alike. No arc in use is near it. */
 const MAX_ARC = Number.MAX_SAFE_INTEGER;
@@ -13,9 +13,10 @@ export function readOid(content: Uint8Array, code: Refusal, what: string): strin
   let arc = 0;
   let inside = false;
   for (const byte of content) {
-    ensure(inside || byte !== 0x80, code, `${what} is an OID with padding`);
+    // No sentence is made for a byte that is as it should be.
+    if (!inside && byte === 0x80) throw new IdentityError(code, `${what} is an OID with padding`);
     arc = arc * 128 + (byte & 0x7f);
-    ensure(arc <= MAX_ARC, code, `${what} is an OID with a number too large`);
+    if (arc > MAX_ARC) throw new IdentityError(code, `${what} is an OID with a number too large`);
     inside = byte >= 0x80;
     if (inside) continue;
     text = text === '' ? firstTwo(arc) : `${text}.${arc}`;

@@ -2,7 +2,7 @@
  * Reads DER (X.690): definite and minimal lengths, one encoding for each value, no bytes left over, a bounded depth.
  * What is read here, write.ts writes back byte for byte, so two encodings of one certificate cannot both be accepted.
  */
-import { ensure, type Refusal } from '../ground/errors.ts';
+import { ensure, IdentityError, type Refusal } from '../ground/errors.ts';
 import { readOid } from './oid.ts';
 import { readTime, type TimeForm } from './time.ts';
 
@@ -32,7 +32,7 @@ const MAX_DEPTH = 16;
 
 /**
  * Reads elements in order. The bytes that it returns are views of its input. Its methods throw the code of the
- * constructor, naming `what`.
+ * constructor, naming `what`. What each element passes through makes no sentence before it fails.
  */
 export class DerReader {
   readonly #bytes: Uint8Array;
@@ -54,26 +54,31 @@ export class DerReader {
   /** The whole next element: tag, length and content. */
   element(tag: number, what: string): Uint8Array {
     const start = this.#at;
-    this.content(tag, what);
+    this.#pass(tag, what);
     return this.#bytes.subarray(start, this.#at);
   }
 
   /** The content of the next element, without tag and length. */
   content(tag: number, what: string): Uint8Array {
+    const start = this.#pass(tag, what);
+    return this.#bytes.subarray(start, this.#at);
+  }
+
+  /** Goes to the end of the next element; returns where its content begins. */
+  #pass(tag: number, what: string): number {
     const found = this.tag;
-    ensure(found !== undefined, this.#code, `${what} is missing`);
-    ensure(found === tag, this.#code, `${what} has tag 0x${found.toString(16)}, not 0x${tag.toString(16)}`);
+    if (found !== tag) throw this.#otherTag(found, tag, what);
     this.#at += 1;
     const length = this.#length(what);
-    ensure(length <= this.#bytes.length - this.#at, this.#code, `${what} ends early`);
+    if (length > this.#bytes.length - this.#at) throw this.#refusal(`${what} ends early`);
     const start = this.#at;
     this.#at += length;
-    return this.#bytes.subarray(start, this.#at);
+    return start;
   }
 
   /** A reader over the content of the next element, which must be constructed. */
   enter(tag: number, what: string): DerReader {
-    ensure(this.#depth < MAX_DEPTH, this.#code, `${what} is nested deeper than ${MAX_DEPTH}`);
+    if (this.#depth >= MAX_DEPTH) throw this.#refusal(`${what} is nested deeper than ${MAX_DEPTH}`);
     return new DerReader(this.content(tag, what), this.#code, this.#depth + 1);
   }
 
@@ -165,7 +170,7 @@ export class DerReader {
   /** Throws if bytes are left. */
   done(what: string): void {
     const left = this.#bytes.length - this.#at;
-    ensure(left === 0, this.#code, `${what} has ${left} trailing bytes`);
+    if (left !== 0) throw this.#refusal(`${what} has ${left} trailing bytes`);
   }
 
   /** §10.1. Refuses the indefinite form (0x80), the reserved one (0xff) and lengths that are not minimal. */
@@ -187,8 +192,17 @@ export class DerReader {
 
   #byte(what: string): number {
     const byte = this.#bytes[this.#at];
-    ensure(byte !== undefined, this.#code, `${what} ends early`);
+    if (byte === undefined) throw this.#refusal(`${what} ends early`);
     this.#at += 1;
     return byte;
+  }
+
+  #otherTag(found: number | undefined, tag: number, what: string): IdentityError {
+    if (found === undefined) return this.#refusal(`${what} is missing`);
+    return this.#refusal(`${what} has tag 0x${found.toString(16)}, not 0x${tag.toString(16)}`);
+  }
+
+  #refusal(detail: string): IdentityError {
+    return new IdentityError(this.#code, detail);
   }
 }

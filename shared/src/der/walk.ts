@@ -1,5 +1,5 @@
 /** Checks that elements which are not read (names, attributes, parameters) are DER, too. */
-import { ensure, type Refusal } from '../ground/errors.ts';
+import { ensure, IdentityError, type Refusal } from '../ground/errors.ts';
 import { DerReader, TAG } from './read.ts';
 
 const CONSTRUCTED = 0x20;
@@ -33,7 +33,8 @@ function walk(reader: DerReader, code: Refusal, what: string): void {
   ensureTag(tag, code, what);
   if ((tag & CONSTRUCTED) === 0) {
     const leaf = reader.element(tag, what);
-    CANONICAL[tag]?.(new DerReader(leaf, code), what);
+    const read = CANONICAL[tag];
+    if (read !== undefined) read(new DerReader(leaf, code), what);
     return;
   }
   const inner = reader.enter(tag, what);
@@ -48,9 +49,6 @@ function ensureTag(tag: number, code: Refusal, what: string): void {
   ensure(number !== 0, code, `${what} has an end-of-contents tag`);
   // §10.2: constructed strings are BER, not DER. A SEQUENCE or SET is always constructed.
   const constructed = (tag & CONSTRUCTED) !== 0;
-  ensure(
-    GROUPS.includes(number) === constructed,
-    code,
-    `${what} has tag 0x${tag.toString(16)} in the wrong form`,
-  );
+  if (GROUPS.includes(number) !== constructed)
+    throw new IdentityError(code, `${what} has tag 0x${tag.toString(16)} in the wrong form`);
 }
