@@ -57,10 +57,14 @@ export interface BasicConstraints {
   readonly pathLength: number | undefined;
 }
 
+/** The types of extensions as OBJECT IDENTIFIERs, written once. */
+const WRITTEN: ReadonlyMap<string, Uint8Array> = new Map(Object.values(OID).map((id) => [id, der.oid(id)]));
+const CRITICAL = der.boolean(true);
+
 /** A whole Extension, for `CertificateFields.extensions`. */
-function extension(id: string, critical: boolean, value: Uint8Array): Uint8Array {
-  const parts = critical ? [der.oid(id), der.boolean(true)] : [der.oid(id)];
-  return der.sequence(...parts, der.octets(value));
+function extension(id: (typeof OID)[keyof typeof OID], critical: boolean, value: Uint8Array): Uint8Array {
+  const type = WRITTEN.get(id) ?? der.oid(id);
+  return critical ? der.sequence(type, CRITICAL, der.octets(value)) : der.sequence(type, der.octets(value));
 }
 
 /** §4.2.1.9. An end entity's is the empty sequence: `cA` defaults to false. Critical. */
@@ -99,8 +103,9 @@ export function keyUsage(...bits: readonly number[]): Uint8Array {
 export function readKeyUsage(from: Extended, code: Refusal): ReadonlySet<number> | undefined {
   return readValue(from, OID.keyUsage, code, (reader) => {
     const { bytes } = reader.bitString('key usage');
-    const bits = Array.from({ length: bytes.length * 8 }, (_, bit) => bit);
-    const asserted = new Set(bits.filter((bit) => ((bytes[bit >> 3] ?? 0) & (0x80 >> (bit & 7))) !== 0));
+    const asserted = new Set<number>();
+    for (let bit = 0; bit < bytes.length * 8; bit += 1)
+      if (((bytes[bit >> 3] ?? 0) & (0x80 >> (bit & 7))) !== 0) asserted.add(bit);
     ensure(asserted.size > 0, code, 'key usage allows nothing');
     return asserted;
   });

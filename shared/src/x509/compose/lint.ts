@@ -3,7 +3,7 @@
  * and compares them with the profile (X509-SVID.md §2 to §4, RFC 5280 §4) and with the order.
  */
 import { equal } from '../../ground/bytes.ts';
-import { ensure } from '../../ground/errors.ts';
+import { ensure, IdentityError } from '../../ground/errors.ts';
 import { algorithmOf } from '../../keys/key.ts';
 import type { SpiffeId, TrustDomain } from '../../spiffe/id.ts';
 import { trustDomainId } from '../../spiffe/id.ts';
@@ -215,7 +215,7 @@ function lintKeyUsage(found: TbsCertificate, expected: readonly number[]): void 
   lintCritical(found, OID.keyUsage);
   const usage = readKeyUsage(found, 'lint') ?? new Set();
   const exact = usage.size === expected.length && expected.every((bit) => usage.has(bit));
-  ensure(exact, 'lint', `key usage has bits ${[...usage]}, not ${expected}`);
+  if (!exact) throw new IdentityError('lint', `key usage has bits ${[...usage]}, not ${expected}`);
 }
 
 function lintCritical({ extensions }: TbsCertificate, oid: string): void {
