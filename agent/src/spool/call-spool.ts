@@ -90,9 +90,11 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
     stop.signal,
   );
   const begun = spool.through;
-  const refuses = (bytes = ONE_RECORD) => (isRequired() ? whyFull(spool, options, bytes) : undefined);
+  const refuses = (events: readonly SpooledEvent[] = []) =>
+    // What the records take is not counted where it does not matter: it costs as much as writing them.
+    isRequired() ? whyFull(spool, options, ONE_RECORD + bytesOf(events)) : undefined;
   return {
-    ensureRoom: (events) => ensureNo(letsIn(events) ? refuses(ONE_RECORD + bytesOf(events)) : undefined),
+    ensureRoom: (events) => ensureNo(letsIn(events) ? refuses(events) : undefined),
     record(...events) {
       const isNew = isRequired() && letsIn(events);
       const records = events.map(recordOf);

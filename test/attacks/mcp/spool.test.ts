@@ -141,8 +141,9 @@ describe('M85 a spool that is full', () => {
 
   test('of another server lets calls go on, counts what is lost, and says so once there is room', async () => {
     let reach: TestCa | undefined;
-    const { record, report } = open(() => reach);
+    const { ensureRoom, record, report } = open(() => reach);
     for (let id = 1; report().lost < 3; id += 1) record(event(id, { reason: long }));
+    ensureRoom([event(0, { reason: long })]);
     reach = ca;
     await vi.waitFor(async () => expect(report().depth).toBe(0), PATIENCE);
     record(event(0));
