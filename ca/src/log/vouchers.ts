@@ -25,8 +25,8 @@ const nameOf = ({ certificate }: StoredAuthority): string => rootName(certificat
 const MAX_LISTED = 32;
 
 /**
- * One for each process. A proof holds for ever, so each is made once: a new root makes all agents ask at the same moment,
- * and anyone may.
+ * One for each process. A proof holds for ever, so each is made once: a new root makes all agents ask at the same
+ * moment, and anyone may.
  */
 export class Vouchers {
   /** The verifier key of the audit log, as C2SP signed-note writes it. */
