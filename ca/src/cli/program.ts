@@ -8,6 +8,7 @@ import { restore } from './backup/restore.ts';
 import { bundle } from './bundle.ts';
 import { ceremony } from './ceremony/ceremony.ts';
 import { check } from './check/check.ts';
+import { withElapsed } from './elapsed.ts';
 import { init } from './init.ts';
 import { keys } from './keys/keys.ts';
 import { login } from './login/login.ts';
@@ -31,7 +32,7 @@ export function caProgram(given: Omit<ServeCommandDeps, 'version'>, version: str
     name: 'chancery-ca',
     says: 'a certificate authority for workloads that prove their platform',
     version,
-    commands: {
+    commands: told({
       init: init({ ...deps, log: silentLog }),
       serve: serve(deps),
       login,
@@ -59,6 +60,15 @@ export function caProgram(given: Omit<ServeCommandDeps, 'version'>, version: str
       keys,
       ceremony: ceremony(deps),
       check: check(deps),
-    },
+    }),
   };
 }
+
+/** `serve` has a log, and `login` says what it waits for. */
+const told = (commands: Program['commands']): Program['commands'] =>
+  Object.fromEntries(
+    Object.entries(commands).map(([name, command]) => [
+      name,
+      name === 'serve' || name === 'login' ? command : withElapsed(name, command),
+    ]),
+  );

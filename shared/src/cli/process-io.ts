@@ -39,10 +39,6 @@ export function processIo(): Io {
     env: process.env,
     signal: stop.signal,
     isTerminal: process.stderr.isTTY,
-    // The line is cleared first.
-    ...(process.stderr.isTTY && {
-      progress: (text: string) => void process.stderr.write(`\r\u001b[2K${printableLines(text)}`),
-    }),
     columns: process.stdout.columns,
     ...(process.stderr.isTTY ? { progress: showProgress } : {}),
     serves: (onHangup) => {

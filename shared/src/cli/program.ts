@@ -48,11 +48,12 @@ export interface Io {
   /** Aborts with Interrupted on SIGINT, SIGTERM, SIGQUIT and, unless it is a server, SIGHUP. */
   readonly signal: AbortSignal;
   readonly isTerminal: boolean;
-  /** Shows how far a command is, in place of what it showed before; the empty text removes that. Only on a terminal. */
-  progress?(text: string): void;
   /** Of the terminal that `out` writes to; undefined if it is none. */
   readonly columns?: number | undefined;
-  /** Shows one line in place of the one that it showed before; not set where standard error is no terminal. */
+  /**
+   * Shows how far a command is: one line in place of the one before, and the empty one removes it. Not set where
+   * standard error is no terminal.
+   */
   progress?(line: string): void;
   /**
    * Says that this command is a server: SIGHUP calls `onHangup` instead of ending it, and the process ends at most 5 s

@@ -5,7 +5,13 @@ import {
   SignInClient,
   type SignInResponse,
 } from '@chancery/proto/gen/chancery/v1/sign_in.ts';
-import { type Command, type Invocation, type Io, MisuseError } from '@chancery/shared/cli/program.ts';
+import {
+  type Command,
+  type Invocation,
+  type Io,
+  JSON_FLAG,
+  MisuseError,
+} from '@chancery/shared/cli/program.ts';
 import { readPem } from '@chancery/shared/der/pem.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
@@ -19,7 +25,7 @@ import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import { trustDomainIn } from '@chancery/shared/x509/verify/svid.ts';
 import * as grpc from '@grpc/grpc-js';
 import { nonceFor } from '../../sign-in/binding.ts';
-import { CA_FLAG, instant } from '../flags.ts';
+import { CA_FLAG, instant, printJson } from '../flags.ts';
 import { channelTo } from './channel.ts';
 import { byCode } from './code.ts';
 import { byDevice } from './device.ts';
@@ -41,6 +47,7 @@ export const login: Command = {
     device: { type: 'boolean', says: 'Sign in with a browser on another machine, by a code.' },
     again: { type: 'boolean', says: 'Show the issuer anew who you are, for what needs a fresh sign-in.' },
     'issuer-ca': { type: 'string', value: 'FILE', says: "PEM file of the issuer's own roots." },
+    ...JSON_FLAG,
   },
   async run(invocation, io) {
     const address = invocation.text('ca') ?? lastAddress(io.env);
@@ -64,6 +71,11 @@ export const login: Command = {
       const times = { notBefore: systemClock.now(), notAfter, renewAfter: notAfter };
       const trusted = { ...bundle, authorities: answer.bundle };
       keepSession({ address, bundle: trusted, svid: { ...svid, ...times } }, io.env);
+      if (invocation.has('json')) {
+        const { spiffeId, role, servers } = answer;
+        printJson(io, { ca: address, spiffeId, role, servers, notAfter: answer.notAfter });
+        return 0;
+      }
       const of = answer.servers.length === 0 ? '' : ` of ${answer.servers.join(', ')}`;
       io.out(`signed in at ${address} as ${answer.role}${of} until ${instant(answer.notAfter)}\n`);
       io.out(`${answer.spiffeId}\n`);
