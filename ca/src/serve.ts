@@ -193,7 +193,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const operator = openOperator({ ...deps, ...watched, ...operating, ...itself });
 
   const signIn = openSignIn(settings, { ...deps, ...watched });
-  const more = { operator, signIn, audit, fold, reports: store, crls: lists };
+  const more = { operator, signIn, own, audit, fold, reports: store, crls: lists };
   const server = grpcServer({ ...deps, ...rooms, ...known, ...more });
   open.push({ close: () => server.close(CLOSE_GRACE_MS) });
   const port = await listenAll(settings, { ...deps, ...rooms, doors, inject: server.inject, svid: own.svid });

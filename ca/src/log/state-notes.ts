@@ -1,4 +1,8 @@
-/** Signs the states that agents are sent, with the key of the audit log: each once, for however many agents. */
+/**
+ * Signs with the key of the audit log: the states that agents are sent, each once for however many agents, and for
+ * operators the certificate that the CA shows.
+ */
+import { type ShownPeer, signPeer } from '@chancery/shared/voucher/peer-note.ts';
 import { type StateClaim, signState } from '@chancery/shared/voucher/state-note.ts';
 import type { LogKey } from './log-key.ts';
 
@@ -22,5 +26,11 @@ export class StateNotes {
     const note = signState({ ...claim(), subject }, verifier, privateKey);
     made.set(subject ?? '', note);
     return note;
+  }
+
+  /** The note of a certificate that the CA shows, for one nonce. */
+  ofPeer(peer: ShownPeer): string {
+    const { verifier, privateKey } = this.#key;
+    return signPeer(peer, verifier, privateKey);
   }
 }

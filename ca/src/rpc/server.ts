@@ -64,7 +64,7 @@ export interface ServerDeps
     SignInMethodDeps,
     ReportDeps,
     HandBackDeps,
-    Pick<SnapshotDeps, 'vouchers' | 'notes' | 'checkpoint'> {
+    Pick<SnapshotDeps, 'checkpoint'> {
   readonly callers: Callers<Caller>;
   /** Observes each finished call: seconds, and the refusal's code or "ok". */
   readonly observe: HandlerDeps<Caller>['observe'];

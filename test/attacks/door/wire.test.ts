@@ -240,7 +240,7 @@ test('I26 the CA dials nobody that its config does not name: no file of it opens
   const dials = /(?<!#)\bfetch\(|\.connect\(|https?\.(get|request)\(|new [A-Z]\w*Client\(|createConnection\(/;
   const found = sources.filter((name) => dials.test(readFileSync(joinPath(root, 'ca/src', name), 'utf8')));
   // The commands, which an operator runs, call the CA, by its own socket or where they are told.
-  const commands = ['cli/bundle.ts', 'cli/login/login.ts', 'cli/operator/admin.ts'];
+  const commands = ['cli/bundle.ts', 'cli/login/login.ts', 'cli/login/proof.ts', 'cli/operator/admin.ts'];
   // The region of KMS is in the config.
   expect(found.toSorted()).toEqual([...commands, 'keys/aws-kms/client.ts']);
 });

@@ -67,7 +67,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   ],
   'ca/src/rpc/report': [...shared('ground evidence audit'), PROTO, ...ca('store registry rpc rpc/exchange')],
   'ca/src/rpc/operator': [
-    ...shared('ground spiffe evidence x509 revocation audit'),
+    ...shared('ground spiffe evidence voucher x509 revocation audit'),
     PROTO,
     ...ca('store log agents keys jwt registry rotation offline cross door serving operator sign-in rpc'),
   ],
@@ -116,7 +116,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     ...ca('open-keys.ts open-log.ts serve.ts'),
   ],
   'ca/src/cli/login': [
-    ...shared('text ground unix cli der spiffe keys x509 tls outbound'),
+    ...shared('text ground unix cli der spiffe keys x509 tls tlog voucher outbound'),
     PROTO,
     ...ca('sign-in cli'),
   ],

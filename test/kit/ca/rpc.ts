@@ -27,6 +27,7 @@ import { LiveValue } from '@chancery/shared/ground/source.ts';
 import { Callers } from '@chancery/shared/rpc/callers.ts';
 import type { Handled } from '@chancery/shared/rpc/method.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import * as grpc from '@grpc/grpc-js';
 import { expect, vi } from 'vitest';
@@ -118,7 +119,8 @@ export async function makeRpc(
     successions: new Successions(clock, new Uint8Array(32)),
     // What they are like is shown with a log.
     vouchers: { logKey: '', list: async () => [] },
-    notes: { of: () => '' },
+    notes: { of: () => '', ofPeer: () => '' },
+    own: { svid: new LiveValue<Svid>(() => new IdentityError('unavailable', 'no certificate')) },
     checkpoint: () => '',
     recovery,
     limits: new Limits(limits, clock),

@@ -14,7 +14,7 @@ import {
 } from '@chancery/shared/cli/program.ts';
 import { readPem } from '@chancery/shared/der/pem.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
-import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
@@ -26,10 +26,11 @@ import { trustDomainIn } from '@chancery/shared/x509/verify/svid.ts';
 import * as grpc from '@grpc/grpc-js';
 import { nonceFor } from '../../sign-in/binding.ts';
 import { CA_FLAG, instant, printJson } from '../flags.ts';
-import { channelTo } from './channel.ts';
+import { type Channel, channelTo } from './channel.ts';
 import { byCode } from './code.ts';
 import { byDevice } from './device.ts';
 import { endpointsOf } from './issuer.ts';
+import { callFailed, proveCa } from './proof.ts';
 import { keepSession, keptSession, lastAddress } from './session.ts';
 
 const MAX_BYTES = 1024 * 1024;
@@ -52,8 +53,11 @@ export const login: Command = {
   async run(invocation, io) {
     const address = invocation.text('ca') ?? lastAddress(io.env);
     if (address === undefined) throw new MisuseError('name the CA with --ca HOST:PORT');
-    const bundle = bundleFor(invocation, address, io);
-    const client = clientOf(address, bundle);
+    const { bundle, logKey: known } = trustFor(invocation, address, io);
+    const channel = channelTo(address, bundle, undefined);
+    const ask = askOn(channel);
+    const logKey = await proveCa(channel, known);
+    const client = new SignInClient(address, channel.credentials, channel.options);
     try {
       const { issuer, clientId } = await ask<GetIssuerResponse>((done, options) =>
         client.getIssuer({}, new grpc.Metadata(), options, done),
@@ -70,7 +74,7 @@ export const login: Command = {
       const svid = { id: parseSpiffeId(answer.spiffeId), chain: answer.chain, key };
       const times = { notBefore: systemClock.now(), notAfter, renewAfter: notAfter };
       const trusted = { ...bundle, authorities: answer.bundle };
-      keepSession({ address, bundle: trusted, svid: { ...svid, ...times } }, io.env);
+      keepSession({ address, bundle: trusted, svid: { ...svid, ...times }, logKey }, io.env);
       if (invocation.has('json')) {
         const { spiffeId, role, servers } = answer;
         printJson(io, { ca: address, spiffeId, role, servers, notAfter: answer.notAfter });
@@ -86,8 +90,8 @@ export const login: Command = {
   },
 };
 
-/** A file of the operator's, or what the last sign-in left: the roots that this CA is verified by. */
-function bundleFor(invocation: Invocation, address: string, { env }: Io): Bundle {
+/** A file of the operator's, or what the last sign-in left: what this CA is verified by. */
+function trustFor(invocation: Invocation, address: string, { env }: Io): Trusted {
   const file = invocation.text('bundle');
   if (file === undefined) {
     const kept = keptSession(address, env);
@@ -95,36 +99,32 @@ function bundleFor(invocation: Invocation, address: string, { env }: Io): Bundle
       throw new MisuseError(
         'the first sign-in at a CA needs --bundle FILE, which `chancery-ca bundle` prints',
       );
-    return kept.bundle;
+    return kept;
   }
   const text = readTrustedFile(file, { maxBytes: MAX_BYTES, code: 'bundle' }).toString('latin1');
   const authorities = readPem(text, 'CERTIFICATE', 'bundle');
   const [first] = authorities;
   ensure(first !== undefined, 'bundle', `${file} has no certificate`);
-  return { authorities, sequence: 0n, trustDomain: trustDomainIn(parseCertificate(first)) };
+  const trustDomain = trustDomainIn(parseCertificate(first));
+  return { bundle: { authorities, sequence: 0n, trustDomain }, logKey: undefined };
 }
 
-function clientOf(address: string, bundle: Bundle): SignInClient {
-  const { credentials, options } = channelTo(address, bundle, undefined);
-  return new SignInClient(address, credentials, options);
+/** Without a key of the log, the one that the CA names is taken. */
+interface Trusted {
+  readonly bundle: Bundle;
+  readonly logKey: string | undefined;
 }
 
 type Done<Res> = (error: grpc.ServiceError | null, response: Res) => void;
 
-function ask<Res>(call: (done: Done<Res>, options: grpc.CallOptions) => unknown): Promise<Res> {
-  return new Promise((resolve, reject) => {
-    call((error, response) => (error ? reject(refusedBy(error)) : resolve(response)), {
-      deadline: new Date(Date.now() + CALL_MS),
+const askOn =
+  ({ address }: Channel) =>
+  <Res>(call: (done: Done<Res>, options: grpc.CallOptions) => unknown): Promise<Res> =>
+    new Promise((resolve, reject) => {
+      call((error, response) => (error ? reject(callFailed(address, error)) : resolve(response)), {
+        deadline: new Date(Date.now() + CALL_MS),
+      });
     });
-  });
-}
-
-function refusedBy(error: grpc.ServiceError): IdentityError {
-  const away = error.code === grpc.status.UNAVAILABLE || error.code === grpc.status.DEADLINE_EXCEEDED;
-  const says = away ? `the CA does not answer: ${error.details}` : `the CA refused: ${error.details}`;
-  const where = away ? '' : '; its audit log has the reason';
-  return new IdentityError(away ? 'unavailable' : 'refused_by_ca', `${says}${where}`, { cause: error });
-}
 
 async function tokenFrom(
   at: { readonly issuer: string; readonly clientId: string; readonly nonce: string },

@@ -18,6 +18,8 @@ export interface Session {
   readonly address: string;
   readonly bundle: Bundle;
   readonly svid: Svid;
+  /** The verifier key of the audit log; undefined in what an older release left. */
+  readonly logKey: string | undefined;
 }
 
 const Kept = z.strictObject({
@@ -28,6 +30,7 @@ const Kept = z.strictObject({
   chain: z.array(z.string()),
   key: z.string(),
   notAfter: z.iso.datetime(),
+  logKey: z.string().optional(),
 });
 
 const MAX_BYTES = 256 * 1024;
@@ -46,7 +49,7 @@ const fileOf = (env: Env, address: string): string =>
   join(folderOf(env), `${address.replaceAll(/[^A-Za-z0-9.-]/g, '_')}.json`);
 
 /** Replaces what was kept for that CA, and makes it the one that commands use. Throws file. Blocks. */
-export function keepSession({ address, bundle, svid }: Session, env: Env): void {
+export function keepSession({ address, bundle, svid, logKey }: Session, env: Env): void {
   makeFolder(folderOf(env), 0o700);
   const kept: z.infer<typeof Kept> = {
     address,
@@ -56,6 +59,7 @@ export function keepSession({ address, bundle, svid }: Session, env: Env): void 
     chain: svid.chain.map(base64),
     key: keyPem(svid.key),
     notAfter: svid.notAfter.toISOString(),
+    ...(logKey !== undefined && { logKey }),
   };
   writeFileAtomic(fileOf(env, address), utf8(JSON.stringify(kept)), 0o600);
   writeFileAtomic(join(folderOf(env), LAST), utf8(address), 0o600);
@@ -73,7 +77,7 @@ export function keptSession(address: string, env: Env): Session | undefined {
   if (!existsSync(file)) return undefined;
   const read = Kept.safeParse(parsed(file));
   ensure(read.success, 'file', `${file} is not what chancery-ca login writes: sign in again`);
-  const { trustDomain, bundle, id, chain, key, notAfter } = read.data;
+  const { trustDomain, bundle, id, chain, key, notAfter, logKey } = read.data;
   const end = new Date(notAfter);
   const bytes = (text: string): Uint8Array => Buffer.from(text, 'base64');
   return {
@@ -87,6 +91,7 @@ export function keptSession(address: string, env: Env): Session | undefined {
       notAfter: end,
       renewAfter: end,
     },
+    logKey,
   };
 }
 

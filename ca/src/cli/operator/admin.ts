@@ -9,6 +9,7 @@ import * as grpc from '@grpc/grpc-js';
 import { paths, readCaConfig } from '../../config.ts';
 import { configFile, foundConfig } from '../flags.ts';
 import { channelTo } from '../login/channel.ts';
+import { proveCa } from '../login/proof.ts';
 import { keptSession, lastAddress } from '../login/session.ts';
 import { type FailedCall, nobodyServes, refusalFrom } from './refusal.ts';
 
@@ -75,7 +76,7 @@ const changesOf = (client: OperatorClient): readonly unknown[] => [
 ];
 
 /** A CA where the operator is signed in, if --ca names one or no config is here; else the admin socket. */
-function doorOf(invocation: Invocation) {
+async function doorOf(invocation: Invocation) {
   const { env = {} } = invocation;
   const named = invocation.text('ca');
   const config = named === undefined ? foundConfig(invocation) : undefined;
@@ -85,7 +86,12 @@ function doorOf(invocation: Invocation) {
     const isGood = session !== undefined && session.svid.notAfter > new Date();
     const says = session === undefined ? 'you are not signed in' : 'your sign-in has ended';
     ensure(isGood, 'no_peer', `${says} at ${address}: chancery-ca login --ca ${address}`);
-    const { credentials, options } = channelTo(address, session.bundle, session.svid);
+    const { logKey } = session;
+    const older = `an older release signed you in at ${address}: chancery-ca login --ca ${address}`;
+    ensure(logKey !== undefined, 'no_peer', older);
+    const channel = channelTo(address, session.bundle, session.svid);
+    await proveCa(channel, logKey);
+    const { credentials, options } = channel;
     return { socket: address, target: address, credentials, options };
   }
   const { admin } = paths(readCaConfig(configFile(invocation)).dataDir);
@@ -100,7 +106,7 @@ async function withOperator<Res>(
   invocation: Invocation,
   run: (client: OperatorClient, failed: Failed) => Promise<Res>,
 ): Promise<Res> {
-  const { socket, target, credentials, options } = doorOf(invocation);
+  const { socket, target, credentials, options } = await doorOf(invocation);
   const client = new OperatorClient(target, credentials, { ...OPTIONS, ...options });
   try {
     return await run(client, (error, { seconds, isChange }) =>

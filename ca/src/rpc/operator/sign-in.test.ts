@@ -1,6 +1,11 @@
 import { SignInService } from '@chancery/proto/gen/chancery/v1/sign_in.ts';
+import { LiveValue } from '@chancery/shared/ground/source.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
+import { verifyPeer } from '@chancery/shared/voucher/peer-note.ts';
 import { expect, test } from 'vitest';
 import { callUnary, expectRefused, makeRpc, peerOf, stranger } from '../../../../test/kit/ca/rpc.ts';
+import { newLogKey } from '../../../../test/kit/voucher.ts';
+import { StateNotes } from '../../log/state-notes.ts';
 import { signInMethods } from './sign-in.ts';
 
 test('a CA whose config has no operators says so to who wants to sign in', async () => {
@@ -16,4 +21,28 @@ test('a CA whose config has no operators says so to who wants to sign in', async
     await expectRefused(rpc, error, 'no_sign_in', /has no `operators`/);
     expect(error?.details).toBe('this CA signs nobody in: its config has no `operators`');
   }
+});
+
+test('the key of the log signs the certificate that the CA shows now, and a nonce of the caller', async () => {
+  const [rpc, log] = [await makeRpc([]), newLogKey('prod.example')];
+  const shown = (byte: number) => ({ chain: [Uint8Array.of(byte), Uint8Array.of(9)] }) as unknown as Svid;
+  const svid = new LiveValue<Svid>(() => new TypeError('none'), shown(1));
+  const notes = new StateNotes(log);
+  const [, , prove] = signInMethods({ ...rpc, notes, own: { svid }, signIn: undefined }).map((each) =>
+    each(rpc),
+  );
+  if (prove === undefined) throw new TypeError('a method is missing');
+  const ask = (bytes: number) =>
+    callUnary(
+      prove,
+      peerOf(rpc, stranger),
+      SignInService.prove.requestSerialize({ nonce: Buffer.alloc(bytes, 7) }),
+    );
+  for (const byte of [1, 2]) {
+    svid.publish(shown(byte));
+    const { note } = (await ask(32)).response as { note: string };
+    const [nonce, certificate] = [Buffer.alloc(32, 7), Uint8Array.of(byte)];
+    expect(() => verifyPeer(note, { nonce, certificate }, log.verifier)).not.toThrow();
+  }
+  await expectRefused(rpc, (await ask(31)).error, 'message_parse', /31 bytes, expected 32/);
 });

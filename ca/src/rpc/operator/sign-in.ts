@@ -1,9 +1,14 @@
-/** SignIn.GetIssuer and SignIn.SignIn: how a person becomes an operator, over gRPC. */
+/** SignIn: how a person becomes an operator, over gRPC, and how their command line knows the CA. */
 import { SignInService } from '@chancery/proto/gen/chancery/v1/sign_in.ts';
 import { asBuffer } from '@chancery/shared/ground/bytes.ts';
 import { unixSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
+import { NONCE_BYTES } from '@chancery/shared/voucher/peer-note.ts';
 import type { Limits } from '../../door/limits.ts';
+import type { StateNotes } from '../../log/state-notes.ts';
+import type { Vouchers } from '../../log/vouchers.ts';
 import type { OperatorsConfig } from '../../sign-in/config.ts';
 import type { SignedIn } from '../../sign-in/sign-in.ts';
 import { type Caller, limitKeys } from '../caller.ts';
@@ -11,6 +16,10 @@ import { unary } from '../methods.ts';
 
 export interface SignInMethodDeps {
   readonly limits: Limits;
+  readonly notes: Pick<StateNotes, 'of' | 'ofPeer'>;
+  readonly vouchers: Pick<Vouchers, 'logKey' | 'list'>;
+  /** What the CA shows. */
+  readonly own: { readonly svid: Source<Svid> };
   /** Undefined if the config has no `operators`. */
   readonly signIn:
     | {
@@ -21,7 +30,7 @@ export interface SignInMethodDeps {
 }
 
 /** Anyone may call them. A sign-in takes a place and a token of the caller's rate, as an attestation does. */
-export const signInMethods = ({ limits, signIn }: SignInMethodDeps) => {
+export const signInMethods = ({ limits, notes, vouchers, own, signIn }: SignInMethodDeps) => {
   const given = () => {
     ensure(signIn !== undefined, 'no_sign_in', 'the config of this CA has no `operators`');
     return signIn;
@@ -49,6 +58,14 @@ export const signInMethods = ({ limits, signIn }: SignInMethodDeps) => {
       } finally {
         place.leave();
       }
+    }),
+    unary('Prove', SignInService.prove, async ({ nonce }, caller) => {
+      limits.call('Prove', limitKeys(caller).address);
+      const found = `a nonce of ${nonce.length} bytes, expected ${NONCE_BYTES}`;
+      ensure(nonce.length === NONCE_BYTES, 'message_parse', found);
+      ensure(caller.via === 'tls', 'message_parse', 'a local socket shows nothing that could be proved');
+      const [certificate = new Uint8Array()] = own.svid.current().chain;
+      return { note: notes.ofPeer({ nonce, certificate }), logKey: vouchers.logKey };
     }),
   ] as const;
 };

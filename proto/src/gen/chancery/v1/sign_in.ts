@@ -32,6 +32,21 @@ export interface GetIssuerResponse {
   clientId: string;
 }
 
+export interface ProveRequest {
+  /** 32 bytes, drawn for this call. */
+  nonce: Buffer;
+}
+
+export interface ProveResponse {
+  /**
+   * A signed note (C2SP signed-note) of three lines: "<name of the key> peer v1", the nonce, and the SHA-256 of the leaf
+   * that the CA shows now, both in base64.
+   */
+  note: string;
+  /** The verifier key of the audit log. A command line that has one of before takes no other. */
+  logKey: string;
+}
+
 export interface SignInRequest {
   /**
    * An ID token (OpenID Connect Core 1.0, section 2) for the client above. Its nonce is the digest of the CSR's key, so
@@ -134,6 +149,109 @@ export const GetIssuerResponse: MessageFns<GetIssuerResponse> = {
             }
 
             message.clientId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseProveRequest(): ProveRequest {
+  return { nonce: Buffer.alloc(0) };
+}
+
+export const ProveRequest: MessageFns<ProveRequest> = {
+  encode(message: ProveRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nonce.length !== 0) {
+      writer.uint32(10).bytes(message.nonce);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProveRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProveRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nonce = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseProveResponse(): ProveResponse {
+  return { note: "", logKey: "" };
+}
+
+export const ProveResponse: MessageFns<ProveResponse> = {
+  encode(message: ProveResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.note !== "") {
+      writer.uint32(10).string(message.note);
+    }
+    if (message.logKey !== "") {
+      writer.uint32(18).string(message.logKey);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProveResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProveResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.logKey = reader.string();
             continue;
           }
         }
@@ -337,6 +455,16 @@ export const SignInService = {
     responseSerialize: (value: GetIssuerResponse): Buffer => Buffer.from(GetIssuerResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetIssuerResponse => GetIssuerResponse.decode(value),
   },
+  /** Caller: anyone. That the key of the audit log stands behind the certificate that the CA shows on this connection. */
+  prove: {
+    path: "/chancery.v1.SignIn/Prove" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ProveRequest): Buffer => Buffer.from(ProveRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ProveRequest => ProveRequest.decode(value),
+    responseSerialize: (value: ProveResponse): Buffer => Buffer.from(ProveResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ProveResponse => ProveResponse.decode(value),
+  },
   /** Caller: anyone. A certificate for the person whom the ID token names. Rate-limited per address as Attest is. */
   signIn: {
     path: "/chancery.v1.SignIn/SignIn" as const,
@@ -352,6 +480,8 @@ export const SignInService = {
 export interface SignInServer extends UntypedServiceImplementation {
   /** Caller: anyone. Where operators sign in; it is public, as everybody who opens the issuer's page sees it. */
   getIssuer: handleUnaryCall<GetIssuerRequest, GetIssuerResponse>;
+  /** Caller: anyone. That the key of the audit log stands behind the certificate that the CA shows on this connection. */
+  prove: handleUnaryCall<ProveRequest, ProveResponse>;
   /** Caller: anyone. A certificate for the person whom the ID token names. Rate-limited per address as Attest is. */
   signIn: handleUnaryCall<SignInRequest, SignInResponse>;
 }
@@ -372,6 +502,22 @@ export interface SignInClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetIssuerResponse) => void,
+  ): ClientUnaryCall;
+  /** Caller: anyone. That the key of the audit log stands behind the certificate that the CA shows on this connection. */
+  prove(
+    request: ProveRequest,
+    callback: (error: ServiceError | null, response: ProveResponse) => void,
+  ): ClientUnaryCall;
+  prove(
+    request: ProveRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ProveResponse) => void,
+  ): ClientUnaryCall;
+  prove(
+    request: ProveRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ProveResponse) => void,
   ): ClientUnaryCall;
   /** Caller: anyone. A certificate for the person whom the ID token names. Rate-limited per address as Attest is. */
   signIn(
