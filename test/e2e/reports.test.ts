@@ -172,8 +172,8 @@ async function inLog(): Promise<{ readonly names: string[]; readonly numbers: nu
 /** As many records as calls that are open here may have in one write. */
 const ONE_WRITE = 6;
 /**
- * Records that a killed gateway had written to its file and not yet to its spool: their calls were not let in, and
- * their answers not sent.
+ * Records that a killed gateway had written to its file and not yet to its spool, which comes second: a call that was
+ * to be let in was not, and of an answer it knew nothing afterwards.
  */
 const halfWritten = new Set<string>();
 /** After each kill of the gateway, before its next start. */
