@@ -9,6 +9,31 @@ import { startUpkeep } from './upkeep.ts';
 
 const LEAP = 300 * 86_400;
 
+const DUTIES = ['refresh', 'own', 'requests', 'prune'];
+
+test.each(DUTIES)('I271 a duty that fails for long (%s) keeps no other from being done', async (failing) => {
+  const rpc = await makeRpc();
+  const done: string[] = [];
+  const duty = (name: string) => async () => {
+    if (name === failing) throw new Error('the home of its key is away');
+    done.push(name);
+  };
+  vi.spyOn(rpc.authorities, 'refresh').mockImplementation(duty('refresh'));
+  vi.spyOn(rpc.store, 'prune').mockImplementation(async () => {
+    await duty('prune')();
+    return 0;
+  });
+  const own = { settle: duty('own') } as Parameters<typeof startUpkeep>[0]['own'];
+  const requests = { keepUp: duty('requests') };
+  const cautious = () => rpc.clock.now();
+  const upkeep = startUpkeep({ ...rpc, cautious, log: silentLog, own, requests });
+  await vi.waitFor(() => expect(rpc.clock.sleeping).toBe(1));
+  rpc.clock.advanceTo(after(61));
+  const others = DUTIES.filter((name) => name !== failing);
+  await vi.waitFor(() => expect(new Set(done)).toEqual(new Set(others)));
+  await upkeep.close();
+});
+
 test.each([
   ['stay 30 days after their end', KEPT_EXPIRED_MS / 1000 + 59, KEPT_EXPIRED_MS / 1000 + 59, 1],
   ['go then', KEPT_EXPIRED_MS / 1000 + 61, KEPT_EXPIRED_MS / 1000 + 61, 0],

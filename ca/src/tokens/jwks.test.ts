@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
@@ -38,13 +39,23 @@ describe('an issuer’s keys', () => {
     expect(asked()).toBe(1);
   });
 
-  test('are looked at again after ten minutes, without making anybody wait', async () => {
+  test('are looked at again after five minutes, without making anybody wait', async () => {
     await key();
-    clock.move(601);
+    clock.move(301);
     issuer.served.spoil('hang');
     await key();
     await expect.poll(() => issuer.served.received.length).toBe(3);
   });
+
+  test.each([601, hour, 23 * hour])(
+    'C59 that were withdrawn %i s ago are not accepted once more',
+    async (age) => {
+      await key();
+      issuer.publish({ keys: [publicJwk(signingKey('key-2'))] });
+      clock.move(age);
+      await expect(key()).rejects.toThrow(refusal('jwt_signature', /has no key "key-1"/));
+    },
+  );
 
   test('may be where the config says, without discovery', async () => {
     keys = made({ jwksUri: `${issuer.url}/jwks` });
@@ -168,6 +179,10 @@ describe('C52 a stranger with unknown keys', () => {
 
 describe('C28 a set cannot be used', () => {
   const rsa = publicJwk(signingKey('a'));
+  const other = publicJwk(signingKey('b'));
+  const twice = (...algs: readonly (string | undefined)[]) => ({
+    keys: [rsa, other].map((each, at) => ({ ...each, kid: 'a', alg: algs[at] })),
+  });
   const weak = { kid: 'weak', kty: 'RSA', e: 'AQAB', n: Buffer.alloc(128, 0xff).toString('base64url') };
   const { privateKey } = signingKey('a');
 
@@ -178,7 +193,9 @@ describe('C28 a set cannot be used', () => {
       /a private key \("d"\)/,
     ],
     ['with a shared key', { keys: [{ kty: 'oct', k: 'AAAA', kid: 'a' }] }, /a private key \("k"\)/],
-    ['with a name twice', { keys: [rsa, rsa] }, /the key "a" twice/],
+    ['with two keys of one name', { keys: [rsa, { ...other, kid: 'a' }] }, /two keys "a" for RS256/],
+    ['with two keys of one name and algorithm', twice('RS512', 'RS512'), /two keys "a" for RS512/],
+    ['with two keys of one name, one for any', twice('RS512', undefined), /two keys "a" for RS512/],
     ['of too many keys', { keys: Array.from({ length: 65 }, () => ({})) }, /has 65 keys, at most 64/],
     ['that is not an object', [rsa], /an object with an array "keys"/],
     ['without keys', {}, /an object with an array "keys"/],
@@ -205,6 +222,19 @@ describe('C28 a set cannot be used', () => {
     keys = made({ jwks: utf8(JSON.stringify({ keys: [jwk, rsa] })) });
     await key('a');
     await expect(key('weak')).rejects.toThrow(refusal('jwt_signature', /has no key "weak"/));
+  });
+
+  test('C60 one key may be there for each of its algorithms, twice, and beside one of another kind', async () => {
+    const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const ec = { ...publicKey.export({ format: 'jwk' }), kid: 'a' };
+    const each = ['RS256', 'RS384', 'RS384'].map((alg) => ({ ...rsa, alg }));
+    keys = made({ jwks: utf8(JSON.stringify({ keys: [...each, ec] })) });
+    for (const alg of ['RS256', 'RS384', 'ES256']) await keys.keyFor('a', alg);
+    await expect(keys.keyFor('a', 'RS512')).rejects.toThrow(
+      refusal('jwt_alg', /for RS256, RS384, RS384 \(RSA\) is not for RS512/),
+    );
+    keys = made({ jwks: utf8(JSON.stringify({ keys: each })) });
+    await keys.keyFor(undefined, 'RS384');
   });
 
   test('a key for an algorithm that has no text is for none', async () => {

@@ -1,6 +1,7 @@
 /**
- * An issuer's keys (RFC 7517): from a file, an address or discovery. Fetched keys are kept and fetched again every ten
- * minutes. If the issuer cannot be reached they are good for a day, so that its outage does not stop the CA. A token
+ * An issuer's keys (RFC 7517): from a file, an address or discovery. Fetched keys are kept. After five minutes they are
+ * fetched again beside their use, after ten before it, since the issuer may have withdrawn one. If it cannot be reached
+ * they are good for a day, so that its outage does not stop the CA. A token
  * with an unknown key name may be the first with a new key, or a stranger's. Fetches for such names have a rate of
  * their own: one in ten seconds, and one per name in half a minute.
  */
@@ -9,7 +10,7 @@ import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors
 import { isJsonObject, type JsonObject, parseJson } from '@chancery/shared/ground/json.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Outbound } from '@chancery/shared/outbound/http.ts';
-import { type IssuerKey, type IssuerKeys, importKey, readKeys } from './keys.ts';
+import { type IssuerKey, type IssuerKeys, importKey, readKeys, serves } from './keys.ts';
 
 export interface KeySet {
   /**
@@ -33,7 +34,9 @@ export interface KeySetDeps {
   readonly ca?: string | Uint8Array | undefined;
 }
 
-const REFRESH_SECONDS = 600;
+const REFRESH_SECONDS = 300;
+/** Older keys are used only if the issuer does not answer. */
+const FRESH_SECONDS = 600;
 const AT_MOST_EVERY_SECONDS = 60;
 /** The interval of fetches for unknown names. */
 const UNKNOWN_EVERY_SECONDS = 10;
@@ -47,7 +50,7 @@ const MAX_BYTES = 256 * 1024;
 export function keySetFrom(source: KeySource, deps: KeySetDeps): KeySet {
   if (!('jwks' in source)) return new FetchedKeys(() => fetchKeys(source, deps), deps);
   const keys = readKeys(source.jwks, 'config');
-  return { keyFor: async (kid, alg) => importKey(foundIn(keys, kid), alg) };
+  return { keyFor: async (kid, alg) => importKey(foundIn(keys, kid, alg), alg) };
 }
 
 interface Fetched {
@@ -77,15 +80,16 @@ class FetchedKeys implements KeySet {
     const known = this.#known();
     if (known === undefined) await this.#refresh();
     else if (kid === undefined || known.all.named.has(kid)) {
-      // Not awaited: this caller has its key.
-      if (!isRecent(known.at, REFRESH_SECONDS, this.#clock.now())) void this.#refresh();
+      const now = this.#clock.now();
+      if (!isRecent(known.at, FRESH_SECONDS, now)) await this.#refresh();
+      else if (!isRecent(known.at, REFRESH_SECONDS, now)) void this.#refresh();
     } else await this.#refreshFor(kid);
     const keys = this.#known();
     if (keys === undefined)
       throw new IdentityError('keys_unavailable', `no keys of the issuer: ${sentenceOf(this.#lastFailure)}`, {
         cause: this.#lastFailure,
       });
-    return importKey(foundIn(keys.all, kid), alg);
+    return importKey(foundIn(keys.all, kid, alg), alg);
   }
 
   /** Keys with a time in the future were fetched before the clock was set back. They are good until the next fetch. */
@@ -142,7 +146,7 @@ class FetchedKeys implements KeySet {
   }
 }
 
-function foundIn({ named, only }: IssuerKeys, kid: string | undefined): IssuerKey {
+function foundIn({ named, only }: IssuerKeys, kid: string | undefined, alg: string): IssuerKey {
   if (kid === undefined) {
     ensure(
       only !== undefined,
@@ -151,7 +155,8 @@ function foundIn({ named, only }: IssuerKeys, kid: string | undefined): IssuerKe
     );
     return only;
   }
-  const key = named.get(kid);
+  const keys = named.get(kid);
+  const key = keys?.find((each) => serves(each, alg)) ?? keys?.[0];
   ensure(key !== undefined, 'jwt_signature', `the issuer has no key "${kid.slice(0, 100)}"`);
   return key;
 }

@@ -5,6 +5,8 @@ import { isJsonObject, type Json, type JsonObject, parseJson } from '@chancery/s
 /** A key that may be used, not yet imported. */
 export interface IssuerKey {
   readonly jwk: JsonObject;
+  /** What `alg` says, of each entry of the set that has this key; undefined for one that serves any. */
+  readonly algs: readonly (Json | undefined)[];
   /** By algorithm, since a key may serve two. */
   readonly imported: Map<string, Promise<CryptoKey>>;
 }
@@ -32,14 +34,17 @@ const KIND_OF: Readonly<Record<string, string>> = {
 
 /** The keys of a set that may verify a token. */
 export interface IssuerKeys {
-  readonly named: ReadonlyMap<string, IssuerKey>;
+  /** Several under one name are of different kinds, or for different algorithms. */
+  readonly named: ReadonlyMap<string, readonly IssuerKey[]>;
   /** For a token without `kid`: the set's one key, with or without a name; undefined if there are several. */
   readonly only: IssuerKey | undefined;
 }
 
 /**
- * Keys that are not for signatures, too weak, or too large are left out: a set may hold them for others. A set with a
- * private key or with one name twice is refused whole. Throws `code`.
+ * Keys that are not for signatures, too weak, or too large are left out: a set may hold them for others. One key may be
+ * there once for each algorithm, and keys for different algorithms may have one name (RFC 7517 section 4.5). A set
+ * with a private key, or with two keys of which a name and an algorithm do not say which is meant, is refused whole.
+ * Throws `code`.
  */
 export function readKeys(bytes: Uint8Array, code: Refusal): IssuerKeys {
   const set = parseJson(bytes, { code, maxBytes: MAX_SET_BYTES, maxDepth: 8 });
@@ -47,22 +52,45 @@ export function readKeys(bytes: Uint8Array, code: Refusal): IssuerKeys {
   ensure(Array.isArray(keys), code, 'a JWK set is an object with an array "keys"');
   const all = keys as readonly Json[];
   ensure(all.length <= MAX_KEYS, code, `the JWK set has ${all.length} keys, at most ${MAX_KEYS} are read`);
-  const named = new Map<string, IssuerKey>();
-  const usable: IssuerKey[] = [];
+  const usable: (IssuerKey & { readonly kid: Json | undefined })[] = [];
   for (const jwk of all) {
     ensure(isJsonObject(jwk), code, 'a key of the JWK set is not an object');
     const secret = PRIVATE.find((name) => Object.hasOwn(jwk, name));
     ensure(secret === undefined, code, `the JWK set has a private key ("${secret}")`);
-    const { kid } = jwk;
     if (!isForSignatures(jwk)) continue;
-    const key = { jwk, imported: new Map() };
-    usable.push(key);
-    if (typeof kid !== 'string') continue;
-    ensure(!named.has(kid), code, `the JWK set has the key "${kid}" twice`);
-    named.set(kid, key);
+    const { kid, alg } = jwk;
+    const same = usable.findIndex((each) => each.kid === kid && materialOf(each.jwk) === materialOf(jwk));
+    const before = usable[same];
+    if (before === undefined) usable.push({ kid, jwk, algs: [alg], imported: new Map() });
+    else usable[same] = { ...before, algs: [...before.algs, alg] };
   }
-  return { named, only: usable.length === 1 ? usable[0] : undefined };
+  return { named: byName(usable, code), only: usable.length === 1 ? usable[0] : undefined };
 }
+
+function byName(
+  keys: readonly (IssuerKey & { readonly kid: Json | undefined })[],
+  code: Refusal,
+): ReadonlyMap<string, readonly IssuerKey[]> {
+  const named = new Map<string, readonly IssuerKey[]>();
+  for (const key of keys) {
+    const { kid } = key;
+    if (typeof kid !== 'string') continue;
+    const others = named.get(kid) ?? [];
+    const both = Object.keys(KIND_OF).find(
+      (alg) => [key, ...others].filter((each) => serves(each, alg)).length > 1,
+    );
+    ensure(both === undefined, code, `the JWK set has two keys "${kid}" for ${both}`);
+    named.set(kid, [...others, key]);
+  }
+  return named;
+}
+
+/** What two entries of one key have in common. */
+const materialOf = ({ kty, crv, n, e, x, y }: JsonObject): string => JSON.stringify([kty, crv, n, e, x, y]);
+
+/** Whether a token of this algorithm may be verified by the key. */
+export const serves = ({ jwk, algs }: IssuerKey, alg: string): boolean =>
+  KIND_OF[alg] === kindOf(jwk) && algs.some((only) => only === undefined || only === alg);
 
 /** RFC 7517, sections 4.2 and 4.3: where they are there, both must permit to verify. */
 function isForSignatures(jwk: JsonObject): boolean {
@@ -88,11 +116,10 @@ function modulusBits(n: string): number {
 }
 
 /** Throws jwt_alg if the key is for something else. */
-export async function importKey({ jwk, imported }: IssuerKey, alg: string): Promise<CryptoKey> {
-  const { alg: only = alg } = jwk;
-  const kind = kindOf(jwk);
-  const named = typeof only === 'string' ? only : JSON.stringify(only);
-  ensure(KIND_OF[alg] === kind && only === alg, 'jwt_alg', `a key for ${named} (${kind}) is not for ${alg}`);
+export async function importKey(key: IssuerKey, alg: string): Promise<CryptoKey> {
+  const { jwk, algs, imported } = key;
+  const named = algs.map((only = alg) => (typeof only === 'string' ? only : JSON.stringify(only))).join(', ');
+  ensure(serves(key, alg), 'jwt_alg', `a key for ${named} (${kindOf(jwk)}) is not for ${alg}`);
   const known = imported.get(alg) ?? importNow(jwk, alg);
   imported.set(alg, known);
   return known;

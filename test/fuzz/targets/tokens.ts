@@ -43,7 +43,7 @@ const jwks: Target = {
       ),
     ],
     run: async (input) => {
-      for (const key of readKeys(input, 'config').named.values())
+      for (const key of [...readKeys(input, 'config').named.values()].flat())
         for (const alg of ALGORITHMS)
           await importKey(key, alg).catch((error: unknown) => {
             if (!isRefusal(error)) throw error;

@@ -83,6 +83,21 @@ describe('a token', () => {
     },
   );
 
+  test.each(['CKR_TOKEN_NOT_RECOGNIZED', 'CKR_DEVICE_ERROR'])(
+    'I272 is found beside a slot of somebody else that answers %s',
+    async (code) => {
+      const { cryptoki } = fakeModule({ tokens: 2 });
+      let slots = 0;
+      const info = cryptoki.C_GetTokenInfo;
+      cryptoki.C_GetTokenInfo = (slot) => {
+        slots += 1;
+        if (slots % 2 === 1) throw new Error(`${code}:225`);
+        return info(slot);
+      };
+      expect(await tokenOf(cryptoki).use(() => 'works')).toBe('works');
+    },
+  );
+
   test('whose session was lost has another one, without its user noticing', async () => {
     const { cryptoki, asked } = fakeModule();
     const token = tokenOf(cryptoki);

@@ -228,14 +228,22 @@ export class Token {
 }
 
 function labelled(cryptoki: Cryptoki): readonly { readonly slot: Handle; readonly label: string }[] {
+  // A module that a crash of its own has left uninitialized has no slots.
+  const slots = orNothing(() => cryptoki.C_GetSlotList(true)) ?? [];
+  return slots.flatMap((slot) => {
+    // A token that leaves while it is looked at, or somebody else's that this module cannot read.
+    const info = orNothing(() => cryptoki.C_GetTokenInfo(slot));
+    return info === undefined ? [] : [{ slot, label: info.label.trimEnd() }];
+  });
+}
+
+/** What the module answers; undefined where it refuses. */
+function orNothing<T>(ask: () => T): T | undefined {
   try {
-    return cryptoki
-      .C_GetSlotList(true)
-      .map((slot) => ({ slot, label: cryptoki.C_GetTokenInfo(slot).label.trimEnd() }));
+    return ask();
   } catch (error) {
-    // A token that leaves while it is looked at, or a module that a crash of its own has left uninitialized.
     if (nameOf(error) === undefined) throw error;
-    return [];
+    return undefined;
   }
 }
 
