@@ -81,10 +81,10 @@ test('what was saved is loaded, the big numbers whole', () => {
 test('I227 what a CA has not taken back is saved beside what is in force', async () => {
   expect(loaded().owed).toEqual([]);
   const owed = { note: 'a note', checkpoint: '', revocations: good.revocations };
-  await saveKnownGood(path, { ...good, owed: [owed, owed] });
+  await saveKnownGood(path, { ...good, owed: [owed, { ...owed, refused: true }] });
   const { list, sequence } = good.revocations;
   const revocations = expect.objectContaining({ list, sequence });
-  expect(loaded().owed).toEqual([1, 2].map(() => ({ ...owed, revocations })));
+  expect(loaded().owed).toEqual([{}, { refused: true }].map((more) => ({ ...owed, ...more, revocations })));
 });
 
 test('it is 0600, and the only file', () => {

@@ -80,7 +80,12 @@ const Stored = z.object({
   crossChains: z.array(z.array(bytes).max(MAX_CROSS_CHAIN)).max(MAX_CHAINS).optional(),
   kept: z.object({ note, checkpoint: note }).optional(),
   owed: z
-    .array(z.object({ note, checkpoint: note, revocations: StoredRevocations.transform(loadRevocations) }))
+    .array(
+      z.object({
+        ...{ note, checkpoint: note, refused: z.literal(true).optional() },
+        revocations: StoredRevocations.transform(loadRevocations),
+      }),
+    )
     .max(MAX_OWED)
     .optional(),
 });

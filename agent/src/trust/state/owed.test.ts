@@ -111,6 +111,31 @@ test('I239 what the CA has refused is kept, and counts no longer', () => {
   expect(offered()).toEqual([before, after]);
 });
 
+test('I275 what the CA has refused counts no longer after a restart, and what it has is owed no longer', () => {
+  const restart = (): void => {
+    trust = fresh();
+    trust.resume(saved.at(-1) ?? expect.fail('nothing was saved'));
+  };
+  hear(5n, [revoked(1), revoked(2)]);
+  answer('failed');
+  hear(1_000_006n, [revoked(1)]);
+  answer('refused');
+  // The CA says nothing more.
+  restart();
+  expect([offered(), [1, 2].map(isRevoked)]).toEqual([
+    [before, after],
+    [true, false],
+  ]);
+  answer('failed');
+  expect([1, 2].map(isRevoked)).toEqual([true, false]);
+  answer('taken');
+  restart();
+  expect(offered()).toEqual([after]);
+  const writes = saved.length;
+  for (const outcome of ['taken', 'unwanted'] as const) answer(outcome);
+  expect(saved).toHaveLength(writes);
+});
+
 test('of many only the newest two are kept', () => {
   for (const number of [5n, 6n, 7n]) {
     hear(number, [revoked(1)]);

@@ -14,6 +14,8 @@ export interface Held extends Kept {
 /** As it is saved. */
 export interface SavedOwed extends Kept {
   readonly revocations: RevocationSet;
+  /** A CA has refused it for good. */
+  readonly refused?: true | undefined;
 }
 
 /** Each may have megabytes. */
@@ -25,11 +27,9 @@ export const MAX_OWED = 2;
  */
 export class Owed {
   #list: readonly SavedOwed[] = [];
-  /** Notes of those that a CA has refused. */
-  readonly #refused = new Set<string>();
   #joined: { readonly said: RevocationSet; readonly set: RevocationSet } | undefined;
 
-  /** The oldest first. */
+  /** The oldest first. The same list where nothing has changed. */
   get list(): readonly SavedOwed[] {
     return this.#list;
   }
@@ -47,14 +47,14 @@ export class Owed {
 
   /** What is kept under this note is not in force by that any longer. */
   refuse(note: string): void {
-    this.#refused.add(note);
-    this.#joined = undefined;
+    if (this.#list.some((each) => each.note === note && each.refused !== true))
+      this.resume(this.#list.map((each) => (each.note === note ? { ...each, refused: true } : each)));
   }
 
   /** A CA has it. */
   drop(note: string): void {
-    this.#refused.delete(note);
-    this.resume(this.#list.filter((each) => each.note !== note));
+    if (this.#list.some((each) => each.note === note))
+      this.resume(this.#list.filter((each) => each.note !== note));
   }
 
   /** What the CA has said, and what it may have forgotten. The same set where the same is in force. */
@@ -65,7 +65,7 @@ export class Owed {
 
   #join(said: RevocationSet): RevocationSet {
     const known = new Set(said.list.map(nameOf));
-    const waiting = this.#list.filter(({ note }) => !this.#refused.has(note));
+    const waiting = this.#list.filter(({ refused }) => refused !== true);
     const more = waiting.flatMap(({ revocations: { list } }) =>
       list.filter((each) => !known.has(nameOf(each))),
     );

@@ -241,11 +241,13 @@ export class TrustState {
    * until it has.
    */
   readonly handedBack = ({ note }: Held, outcome: 'taken' | 'unwanted' | 'refused' | 'failed'): void => {
-    const isHad = outcome === 'taken' || outcome === 'unwanted';
+    const [before, isHad] = [this.#owed.list, outcome === 'taken' || outcome === 'unwanted'];
     if (isHad) this.#owed.drop(note);
     else for (const each of this.#inForce()) if (each.note === note) this.#owed.keep(each);
     if (outcome === 'refused') this.#owed.refuse(note);
     this.#putRevocations();
+    // The CA may say nothing for hours. What cannot be written now is written with what it says next.
+    if (this.#owed.list !== before) this.#save(this.state()).catch(() => {});
   };
 
   #inForce(): readonly SavedOwed[] {

@@ -64,6 +64,22 @@ test.each([grpc.status.UNAVAILABLE, grpc.status.DEADLINE_EXCEEDED, grpc.status.C
   },
 );
 
+test('I274 where the CA is busy at an older one, the newest that the agent has is kept, too', async () => {
+  const newest: Held = { ...held, sequence: 9n, note: 'newest' };
+  const outcomes: [bigint, string][] = [];
+  const told = {
+    toHandBack: () => [held, newest],
+    handedBack: ({ sequence }: Held, outcome: string) => void outcomes.push([sequence, outcome]),
+  };
+  const { asked, client } = caThat(grpc.status.RESOURCE_EXHAUSTED);
+  await expect(handBack(client, told, silentLog)).rejects.toThrow();
+  expect(outcomes).toEqual([
+    [7n, 'failed'],
+    [9n, 'failed'],
+  ]);
+  expect(asked).toHaveLength(1);
+});
+
 test.each([
   [grpc.status.UNIMPLEMENTED, 0],
   [grpc.status.INVALID_ARGUMENT, 1],

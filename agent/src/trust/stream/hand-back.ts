@@ -22,6 +22,7 @@ export type HandedBack = 'taken' | 'unwanted' | 'refused' | 'failed';
 export interface Handing {
   /** In its order. */
   readonly toHandBack: () => readonly Held[];
+  /** Called for each of them, also for those that were not offered any more: they have failed. */
   readonly handedBack: (held: Held, outcome: HandedBack) => void;
 }
 
@@ -37,9 +38,11 @@ export async function handBack(
   seconds = CALL_SECONDS,
 ): Promise<boolean> {
   let isTaken = false;
-  for (const held of handing.toHandBack()) {
+  const offered = handing.toHandBack();
+  for (const [at, held] of offered.entries()) {
     const outcome = await handOne(client, held, { log, seconds }).catch((error: unknown) => {
-      handing.handedBack(held, 'failed');
+      // The CA may be followed all the same, and its state takes the place of the newest one, too.
+      for (const each of offered.slice(at)) handing.handedBack(each, 'failed');
       throw error;
     });
     handing.handedBack(held, outcome);
