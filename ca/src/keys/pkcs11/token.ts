@@ -237,7 +237,7 @@ function labelled(cryptoki: Cryptoki): readonly { readonly slot: Handle; readonl
   });
 }
 
-/** What the module answers; undefined where it refuses. */
+/** What the module answers; undefined if it refuses. */
 function orNothing<T>(ask: () => T): T | undefined {
   try {
     return ask();
