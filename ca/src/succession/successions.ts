@@ -37,14 +37,21 @@ export interface Since {
   readonly last: number;
 }
 
+/** The links of one node. */
+interface Own {
+  /** Made once: a start reads thousands of links. */
+  readonly share: Uint8Array;
+  /** Ascending. */
+  readonly numbers: number[];
+}
+
 /** Kept in memory, and bounded for each node. Gateways get several changes together, after BATCH_MS. */
 export class Successions {
   readonly #clock: Clock;
   readonly #shareKey: Uint8Array;
   /** By number, ascending. */
   readonly #kept = new Map<number, SharedSuccession>();
-  /** Their numbers by node, ascending. */
-  readonly #byNode = new Map<string, number[]>();
+  readonly #byNode = new Map<string, Own>();
   readonly #changes = new LiveValue<number>(() => new TypeError('no number'), 0);
   #last = 0;
   /** Whether listeners were called within the last BATCH_MS, and whether there is more. */
@@ -85,15 +92,18 @@ export class Successions {
   #insert(succession: Succession): void {
     if (this.#kept.size > 2 * this.#afterSweep + MAX_PER_NODE) this.#sweep();
     const node = nodeOf(succession);
-    const own = this.#byNode.get(node) ?? [];
+    const own = this.#byNode.get(node) ?? { share: this.#shareOf(node), numbers: [] };
     const number = this.#last + 1;
-    if (own.length >= MAX_PER_NODE) this.#drop(node);
+    if (own.numbers.length >= MAX_PER_NODE) this.#drop(node);
     else if (this.#kept.size >= MAX_KEPT) this.#drop(this.#fullest());
-    const share = createHmac('sha256', this.#shareKey).update(node).digest().subarray(0, SHARE_BYTES);
-    this.#kept.set(number, { ...succession, share });
-    own.push(number);
+    this.#kept.set(number, { ...succession, share: own.share });
+    own.numbers.push(number);
     this.#byNode.set(node, own);
     this.#last = number;
+  }
+
+  #shareOf(node: string): Uint8Array {
+    return createHmac('sha256', this.#shareKey).update(node).digest().subarray(0, SHARE_BYTES);
   }
 
   /** The links after `number` whose old certificate is still valid, and the number of the last; 0 gives all. */
@@ -113,25 +123,26 @@ export class Successions {
   }
 
   #drop(node: string): void {
-    const own = this.#byNode.get(node) ?? [];
-    const oldest = own.shift();
+    const numbers = this.#byNode.get(node)?.numbers ?? [];
+    const oldest = numbers.shift();
     if (oldest !== undefined) this.#kept.delete(oldest);
-    if (own.length === 0) this.#byNode.delete(node);
+    if (numbers.length === 0) this.#byNode.delete(node);
   }
 
   #fullest(): string {
     let [fullest, most] = ['', 0];
-    for (const [node, { length }] of this.#byNode) if (length > most) [fullest, most] = [node, length];
+    for (const [node, { numbers }] of this.#byNode)
+      if (numbers.length > most) [fullest, most] = [node, numbers.length];
     return fullest;
   }
 
   #sweep(): void {
     const now = this.#clock.now();
     for (const [number, { until }] of this.#kept) if (until <= now) this.#kept.delete(number);
-    for (const [node, own] of this.#byNode) {
-      const left = own.filter((number) => this.#kept.has(number));
+    for (const [node, { share, numbers }] of this.#byNode) {
+      const left = numbers.filter((number) => this.#kept.has(number));
       if (left.length === 0) this.#byNode.delete(node);
-      else this.#byNode.set(node, left);
+      else this.#byNode.set(node, { share, numbers: left });
     }
     this.#afterSweep = this.#kept.size;
   }

@@ -17,7 +17,7 @@ import type { LogTable } from './tables/log-table.ts';
 import type { PruneTable } from './tables/prune-table.ts';
 import type { ReviewTable } from './tables/review-table.ts';
 import type { RevocationTable } from './tables/revocation-table.ts';
-import { fromHex, issuanceOf, SUCCESSIONS, sequenceOf, serialsFrom, successionOf } from './tables/rows.ts';
+import { fromHex, issuanceOf, SUCCESSIONS, sequenceOf, serialsFrom } from './tables/rows.ts';
 import type { SpoolTable } from './tables/spool-table.ts';
 
 export type Reads = ReturnType<typeof readsOf>;
@@ -69,8 +69,7 @@ export function readsOf(db: DatabaseSync, tables: Tables) {
     certified: (now: number, target: Target, after: UnexpiredPlace | undefined) =>
       pages.page(now, target, after),
     holdings: (query: HoldingsQuery) => pages.holdings(query),
-    successions: (now: number, limit: number) =>
-      sql.successions.all(now, limit).map(successionOf).toReversed(),
+    successions: (now: number, limit: number) => String(sql.successions.get(now, limit)?.['text']),
     identityUses: (below: number | undefined) => reviews.uses(below),
     signOffs: () => reviews.signOffs(),
     requests: (now: number) => requests.open(now),

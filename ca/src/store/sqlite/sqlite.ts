@@ -36,7 +36,15 @@ import { LateEvents } from './late-events.ts';
 import type { Reads } from './reads.ts';
 import { RecentIssuances } from './recent.ts';
 import { crlRowOf, rootCrlOf } from './tables/asked-table.ts';
-import { arrived, arrivedAuthority, crossText, eventOf, rowOf, textOfEvent } from './tables/rows.ts';
+import {
+  arrived,
+  arrivedAuthority,
+  crossText,
+  eventOf,
+  rowOf,
+  successionsOf,
+  textOfEvent,
+} from './tables/rows.ts';
 import { openOnThread } from './thread/thread.ts';
 import type { Writes } from './writes.ts';
 
@@ -101,7 +109,8 @@ class SqliteStore implements Store {
   readonly taintJwtKey = (taint: Taint, event: AuditEvent) =>
     this.#inOrder(() => this.#write('taintJwtKey', taint, textOfEvent(event)));
   readonly holdings = (query: HoldingsQuery) => this.#read('holdings', query);
-  readonly successions = (limit: number) => this.#read('successions', this.#now(), limit);
+  readonly successions = async (limit: number) =>
+    successionsOf(await this.#read('successions', this.#now(), limit));
   readonly indexOf = (sequence: number) => this.#read('indexOf', sequence);
   readonly search = (query: EntryQuery) => this.#read('search', query);
   readonly leaves = (after: number, limit: number) => this.#read('leaves', after, limit);

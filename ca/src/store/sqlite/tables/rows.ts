@@ -4,6 +4,7 @@ import type { StatementSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { MAX_ENTRY_BYTES } from '@chancery/shared/audit/leaves.ts';
 import { maskedEvent } from '@chancery/shared/audit/masked.ts';
+import { type Node, nodeName } from '@chancery/shared/evidence/node.ts';
 import { asBuffer, base64, hex } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { isKeyAlgorithm } from '@chancery/shared/keys/key.ts';
@@ -56,22 +57,28 @@ export function issuanceOf(row: Row): RecordedIssuance {
 }
 
 /**
- * Of unexpired certificates whose old one is unexpired, too, newest first; the arguments are the time and how many. An
- * index is read for all of them, and records for those that are returned.
+ * The newest unexpired certificates whose old one is unexpired, too, oldest first, as one JSON text; the arguments are
+ * the time and how many. An index is read for all of them, and records for those that are returned. A start reads
+ * thousands, and rows of columns would cost it more than reading them.
  */
 export const SUCCESSIONS = `
-  SELECT serial, succeeds, platform, node, succeeds_until AS until FROM certificates
-  WHERE n IN (SELECT n FROM certificates INDEXED BY certificates_succession
-    WHERE succeeds_until > ?1 AND not_after > ?1 ORDER BY n DESC LIMIT ?2)
-  ORDER BY n DESC`;
+  SELECT json_group_array(
+    json_array(lower(hex(succeeds)), lower(hex(serial)), succeeds_until, platform, node) ORDER BY n) AS text
+  FROM certificates WHERE n IN (SELECT n FROM certificates INDEXED BY certificates_succession
+    WHERE succeeds_until > ?1 AND not_after > ?1 ORDER BY n DESC LIMIT ?2)`;
 
-/** Of a row of SUCCESSIONS. Throws store for a column of another type. */
-export const successionOf = (row: Row): Succession => ({
-  old: hex(bytes(row, 'succeeds')),
-  next: serialOf(row),
-  until: new Date(Number(row['until'])),
-  node: { platform: String(row['platform']), node: String(row['node']) },
-});
+/** Of the text of SUCCESSIONS, with one object for each node. */
+export function successionsOf(text: string): readonly Succession[] {
+  const nodes = new Map<string, Node>();
+  return (JSON.parse(text) as readonly SuccessionRow[]).map(([old, next, until, platform, node]) => {
+    const name = nodeName({ platform, node });
+    const known = nodes.get(name) ?? { platform, node };
+    nodes.set(name, known);
+    return { old, next, until: new Date(until), node: known };
+  });
+}
+
+type SuccessionRow = readonly [old: string, next: string, until: number, platform: string, node: string];
 
 /** Throws store for an unknown kind, state or algorithm, and for a column of another type. */
 export function authorityOf(row: Row): AuthorityRecord {
