@@ -9,7 +9,7 @@ import type { StoredAuthority } from '../store/store.ts';
 
 type Root = Pick<
   StoredAuthority,
-  'serial' | 'kind' | 'state' | 'key' | 'standby' | 'taintedAt' | 'notAfter' | 'cross'
+  'serial' | 'kind' | 'state' | 'key' | 'standby' | 'taintedAt' | 'notAfter' | 'cross' | 'crossLost'
 >;
 
 /** The cross-certificate of a root: what only the CA above can revoke. */
@@ -40,8 +40,8 @@ export function toRevokeAbove(stolen: Pick<Root, 'serial' | 'cross'>): readonly 
 
 /** Roots that sign, or may come to sign, and that peers of the CA above refuse. */
 export function lackingAbove<T extends Root>(records: readonly T[], now: Date): readonly T[] {
-  const counts = ({ cross, ...each }: T): boolean =>
-    cross !== undefined && (isInBundle(each) || now < endOfChain(cross.chain));
+  const counts = ({ cross, crossLost, ...each }: T): boolean =>
+    crossLost !== undefined || (cross !== undefined && (isInBundle(each) || now < endOfChain(cross.chain)));
   if (!records.some(counts)) return [];
   return records.filter(
     ({ kind, state, taintedAt, cross }) =>
@@ -54,11 +54,16 @@ const isToSign = (state: Root['state']): boolean => ['prepared', 'published', 'a
 /** A sentence for each root of `lackingAbove`, with what to do. */
 export const saysLacking = (records: readonly Root[], now: Date): readonly string[] =>
   lackingAbove(records, now).map((root) => {
-    const { serial, state } = root;
+    const { serial, state, crossLost } = root;
+    if (crossLost !== undefined)
+      return `${saysLost(serial)}: import it again, chancery-ca authorities import CHAIN`;
     const when = state === 'active' ? ', and signs' : '';
     const says = `root ${serial} has no certificate from the CA above${when}`;
     return `${says}: peers that trust only that CA refuse what it signs: ${howToAsk(root)}`;
   });
+
+const saysLost = (serial: string): string =>
+  `root ${serial} lacks its chain from the CA above: it was imported after the backup that was restored`;
 
 function howToAsk(root: Root): string {
   if (isOffline(root)) return 'chancery-ca ceremony request, where its key is';

@@ -130,7 +130,7 @@ async function take(order: TakeOrder, by: string, deps: CrossDeps): Promise<Impo
   const isSame =
     before.length === chain.length && before.every((der, n) => equal(der, chain[n] ?? der.subarray(1)));
   ensure(!isSame, 'authority_answer', `this chain of root ${root.serial} was imported before`);
-  const draft = { root: root.serial, chain, after: root.cross?.sequence ?? 0n };
+  const draft = { root: root.serial, chain, after: root.cross?.sequence ?? root.crossLost ?? 0n };
   const saved = await store.saveCross(draft, {
     type: 'authority.crossCertified',
     root: root.serial,

@@ -5,7 +5,7 @@ import { saysLacking } from '../authority/above.ts';
 import { isInBundle, isStandby } from '../store/authority-states.ts';
 import type { AuthorityRecord, StoredAuthority } from '../store/store.ts';
 
-type Known = AuthorityRecord & Pick<StoredAuthority, 'cross'>;
+type Known = AuthorityRecord & Pick<StoredAuthority, 'cross' | 'crossLost'>;
 
 /** A sentence for each, with what to do. */
 export function concernsOf(records: readonly Known[], now: Date): readonly string[] {

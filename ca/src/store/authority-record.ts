@@ -58,6 +58,8 @@ export interface StoredCross extends Numbered {
 export interface StoredAuthority extends AuthorityRecord, Numbered {
   /** Of a root, also when it was removed: its peers do not know that. */
   readonly cross?: StoredCross | undefined;
+  /** Of a root without one: by the log one was imported after the backup that the CA was restored from. */
+  readonly crossLost?: bigint | undefined;
   /** When it came into its state, by the clock of then; 1970 for a move by an older release. */
   readonly movedAt: Date;
   /** Greater than that of all that were recorded before it, whenever their certificates were made. */

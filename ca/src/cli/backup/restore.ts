@@ -114,6 +114,7 @@ function say({ restored, settings, isNew }: Done, invocation: Invocation, io: Io
     revocations: of('revocation.made'),
     certificates: of('svid.issuing'),
     applied: of('registry.applied'),
+    chains: of('authority.crossCertified'),
   };
   if (invocation.has('json')) {
     printJson(io, {
@@ -130,11 +131,15 @@ function say({ restored, settings, isNew }: Done, invocation: Invocation, io: Io
   const did = life === undefined ? 'would be restored (dry run)' : `is restored, life ${life}`;
   io.out(`${dataDir} ${did}: ${manifest.trustDomain} as of ${manifest.madeAt}\n`);
   if (isNew) io.out(`${file} is the config of the backup\n`);
-  const { entries, revocations, certificates, applied } = about;
+  const { entries, revocations, certificates, applied, chains } = about;
   if (entries > 0)
     io.out(`from the log: ${entries} entries, ${revocations} revocations, ${certificates} certificates\n`);
   if (applied > 0)
     io.out(`resources were applied ${applied} times after the backup: apply the newest again\n`);
+  if (chains > 0)
+    io.out(
+      'a chain from a CA above was imported after the backup: import it again, chancery-ca authorities import\n',
+    );
   if (holds)
     io.out(
       'it issues nothing until each gateway has handed back what it knows: see `chancery-ca accept-loss`\n',

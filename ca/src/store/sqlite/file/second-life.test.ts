@@ -147,6 +147,29 @@ describe('a root that was made after the backup', () => {
     expect(root?.sequence).toBeGreaterThan(root?.cross?.sequence ?? 0n);
   });
 
+  const imported = {
+    type: 'authority.crossCertified',
+    ...{ root: SECOND, chain: [], notAfter, by: 'the test' },
+  } as const satisfies AuditEvent;
+
+  test('I251 a chain from a CA above that was imported after the backup is missed, until it is imported again', async () => {
+    const second = { ...root, serial: SECOND, state: 'prepared', notAfter: new Date(0) } as const;
+    const { authorities } = await afterBackupOf([root, second], [imported, { ...imported, root: FIRST }]);
+    const [missed, kept] = authorities;
+    expect(missed).toMatchObject({ serial: SECOND, crossLost: expect.any(BigInt) });
+    expect(missed?.cross).toBeUndefined();
+    expect(kept).toMatchObject({ serial: FIRST, cross: expect.anything() });
+    expect(kept?.crossLost).toBeUndefined();
+    const store = await openSqlite(join(folder, 'ca.db'), new ManualClock(NOW));
+    const draft = { root: SECOND, chain: CHAIN, after: missed?.crossLost ?? 0n };
+    expect(await store.saveCross({ ...draft, after: 0n }, imported)).toBeUndefined();
+    await store.saveCross(draft, imported);
+    const [back] = await store.authorities();
+    expect(back?.crossLost).toBeUndefined();
+    expect(back?.cross?.chain).toHaveLength(2);
+    await store.close();
+  });
+
   test('and stands by, but was not in the bundle, is known to nobody', async () => {
     const { authorities } = await after(certified(standby));
     expect(authorities.map(({ serial }) => serial)).toEqual([FIRST]);

@@ -7,7 +7,7 @@ import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { entryText, isCut } from '@chancery/shared/audit/leaves.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { isKeyAlgorithm } from '@chancery/shared/keys/key.ts';
-import { AuthorityTable } from '../tables/authority-table.ts';
+import { AuthorityTable, MOVE_AUTHORITY, TAINT_AUTHORITY } from '../tables/authority-table.ts';
 import { LogTable } from '../tables/log-table.ts';
 import { fromHex, INSERT_ISSUANCE, insertIssuance, textOfEvent } from '../tables/rows.ts';
 import { SpoolTable } from '../tables/spool-table.ts';
@@ -152,6 +152,7 @@ function putIn(db: DatabaseSync, lost: readonly LostEntry[], sequence: number): 
     } else if (event.type === 'svid.issuing') recordLost(sql, { event, at, issuer });
     else if (event.type === 'call.recorded' && 'spool' in event)
       spools.heard(at.getTime(), event, { through: event.number, last: '' });
+    else if (event.type === 'authority.crossCertified') sql.crossLost.run(sequence, fromHex(event.root));
     else if (event.type === 'authority.tainted') taintAgain(sql, { event, at, sequence });
     else if (event.type === 'jwtKey.moved') moveJwtAgain(sql, { event, at, sequence });
     else if (event.type === 'jwtKey.tainted') {
@@ -266,10 +267,14 @@ function statements(db: DatabaseSync) {
     revoke: db.prepare('INSERT INTO revocations VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL, ?)'),
     lift: db.prepare('UPDATE revocations SET lifted_by = ?, lifted_at = ?, sequence = ? WHERE n = ?'),
     certificate: db.prepare(INSERT_ISSUANCE),
-    taint: db.prepare('UPDATE authorities SET tainted_at = ?, sequence = ? WHERE serial = ?'),
+    taint: db.prepare(TAINT_AUTHORITY),
+    // The log has its digests alone.
+    crossLost: db.prepare(
+      'UPDATE authorities SET cross_sequence = ? WHERE serial = ? AND cross_chain IS NULL',
+    ),
     taintJwt: db.prepare('UPDATE jwt_keys SET tainted_at = ?, sequence = ? WHERE serial = ?'),
     moveJwt: db.prepare('UPDATE jwt_keys SET state = ?, sequence = ?, moved_at = ? WHERE serial = ?'),
-    move: db.prepare('UPDATE authorities SET state = ?, sequence = ?, moved_at = ? WHERE serial = ?'),
+    move: db.prepare(MOVE_AUTHORITY),
   };
 }
 

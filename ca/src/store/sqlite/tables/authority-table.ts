@@ -108,6 +108,11 @@ export class AuthorityTable {
   }
 }
 
+/** Also for what the audit log says was done. A CA above's chain stays: its peers do not hear what is removed here. */
+export const MOVE_AUTHORITY = 'UPDATE authorities SET state = ?, sequence = ?, moved_at = ? WHERE serial = ?';
+/** As MOVE_AUTHORITY. */
+export const TAINT_AUTHORITY = 'UPDATE authorities SET tainted_at = ?, sequence = ? WHERE serial = ?';
+
 function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   return {
@@ -119,10 +124,9 @@ function statements(db: DatabaseSync) {
         key_home, key_reference, standby, ordinal)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(ordinal), 0) + 1 FROM authorities))`),
     vouched: sql(`UPDATE authorities SET publication = ? WHERE serial = ? AND kind = 'root'`),
-    // What a CA above has certified stays on record: its peers do not hear what is removed here.
-    move: sql('UPDATE authorities SET state = ?, sequence = ?, moved_at = ? WHERE serial = ?'),
+    move: sql(MOVE_AUTHORITY),
     cross: sql(`UPDATE authorities SET cross_chain = ?, cross_sequence = ? WHERE serial = ? AND kind = 'root'
       AND state IN ('prepared', 'published', 'active') AND cross_sequence = ?`),
-    taint: sql('UPDATE authorities SET tainted_at = ?, sequence = ? WHERE serial = ?'),
+    taint: sql(TAINT_AUTHORITY),
   };
 }

@@ -99,14 +99,15 @@ export function authorityOf(row: Row): AuthorityRecord {
 }
 
 /** Of a row of an authority, also of a schema that knew none. */
-export function crossOf(row: Row): Pick<StoredAuthority, 'cross'> {
+export function crossOf(row: Row): Pick<StoredAuthority, 'cross' | 'crossLost'> {
   const text = row['cross_chain'];
-  if (typeof text !== 'string') return {};
+  const sequence = BigInt(Number(row['cross_sequence'] ?? 0));
+  if (typeof text !== 'string') return sequence === 0n ? {} : { crossLost: sequence };
   // Written by `crossText`. Memory of its own: it may cross to another thread.
   const chain = (JSON.parse(text) as readonly string[]).map(
     (each) => new Uint8Array(Buffer.from(each, 'base64')),
   );
-  return { cross: { chain, sequence: BigInt(Number(row['cross_sequence'])) } };
+  return { cross: { chain, sequence } };
 }
 
 /** As `crossOf` reads it. */
