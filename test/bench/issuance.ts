@@ -189,7 +189,9 @@ async function besideBusyDisk<T>(dir: string, run: () => Promise<T>): Promise<T>
       fs.writeSync(fd, bytes, 0, bytes.length, (n % 64) * bytes.length);
       fs.fdatasyncSync(fd);
     }`;
-  const child = spawn('nice', ['-n', '19', process.execPath, '-e', writes, file], { stdio: 'ignore' });
+  // Whatever happens to this process, the other one ends with it.
+  const command = ['--pdeathsig', 'KILL', 'nice', '-n', '19', process.execPath, '-e', writes, file];
+  const child = spawn('setpriv', command, { stdio: 'ignore' });
   try {
     return await run();
   } finally {
