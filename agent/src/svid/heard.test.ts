@@ -47,6 +47,20 @@ test.each(['bundle', 'policy', 'revocations'] as const)(
   },
 );
 
+test('M110 a CA that says much and issues nothing is asked once for it, and no sooner for the words that follow', async () => {
+  void wait();
+  for (let n = 0; n < 100; n += 1) sources.revocations.publish(n);
+  await settled();
+  expect(clock.sleeping).toBe(1);
+  clock.advanceTo(after(5));
+  for (let n = 0; n < 100; n += 1) sources.policy.publish(n);
+  await settled();
+  expect([done, clock.sleeping]).toEqual([false, 1]);
+  clock.advanceTo(after(6));
+  await settled();
+  expect(done).toBe(true);
+});
+
 test.each([false, true])('ends with the signal, also where something was heard (%s)', async (heard) => {
   const waiting = wait();
   if (heard) sources.policy.publish('news');

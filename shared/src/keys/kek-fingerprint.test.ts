@@ -31,7 +31,7 @@ test('a key has one of its own, which is no digest of the key alone', () => {
   expect(hash('sha256', readKek(path), 'hex')).not.toContain(kekFingerprint(path).slice(7));
 });
 
-test('of one by a passphrase it says the salt: it is the same where the passphrase is another or away', () => {
+test('I261 of one by a passphrase it says the salt: it is the same where the passphrase is another or away', () => {
   const file = phrase();
   createKek(path, file);
   const before = kekFingerprint(path);

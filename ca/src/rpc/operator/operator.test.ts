@@ -286,6 +286,21 @@ test('I149 apply does not read the set of who has not the role', async () => {
   expect((await talk.failed).details).toBe('the caller may not do this');
 });
 
+test('I260 what the CA has loaded of its config is told to operators, and not to readers', async () => {
+  const as = (role: 'reader' | 'operator' | 'owner') => ({
+    ...stranger,
+    person: () => async () => ({
+      peer: { id: asked.person },
+      ...{ id: asked.person, by: 'grace', role, servers: [], authTime: new Date(0) },
+    }),
+  });
+  for (const role of ['reader', 'owner'] as const)
+    await expect(call('getServing', {}, as(role))).rejects.toThrow(/grace has the role|may not do this/);
+  const { settings, authorities } = await call('getServing', {}, as('operator'));
+  expect(settings).toEqual([{ path: 'logLevel', value: '"info"' }]);
+  expect(authorities.map(({ kind }) => kind).toSorted()).toEqual(['intermediate', 'root']);
+});
+
 describe('who has not acknowledged a change', () => {
   test('is counted after apply, and not after a dry run or where nothing changes', async () => {
     await certifiedCaller(rpc);
