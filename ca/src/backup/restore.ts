@@ -17,10 +17,8 @@ import {
 } from '@chancery/shared/keys/passphrase.ts';
 import { writeFileAtomic } from '@chancery/shared/keys/secret-file.ts';
 import { systemSentence } from '@chancery/shared/text/system-sentence.ts';
-import { openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import type { NoteKey } from '@chancery/shared/tlog/note.ts';
-import { type ReadFile, readWidth } from '@chancery/shared/tlog/read-log.ts';
-import { readBundle, TILE_WIDTH, tileOf } from '@chancery/shared/tlog/tile.ts';
+import type { ReadFile } from '@chancery/shared/tlog/read-log.ts';
 import { verifyLog } from '@chancery/shared/tlog/verify-log.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { type CaSettings, paths } from '../config.ts';
@@ -187,7 +185,7 @@ async function build(temporary: string, manifest: Manifest, order: RestoreOrder)
   return { manifest, lost, life, holds };
 }
 
-/** Throws tlog, store. */
+/** Takes them from the pass that verifies them: who can write there changes nothing after it. Throws tlog, store. */
 async function lostEntries(
   end: LogEnd,
   key: NoteKey,
@@ -196,37 +194,22 @@ async function lostEntries(
   const isThere = (await log.read('checkpoint')) !== undefined;
   ensure(isThere, 'tlog', 'the folder of --log has no checkpoint: give dataDir/log, or a copy of it');
   const kept = end.note === undefined ? [] : [{ name: 'the backup', note: Buffer.from(end.note) }];
-  const report = await verifyLog({
-    read: log.read,
-    key,
-    kept,
+  const found: string[] = [];
+  const { from, findings } = await verifyLog({
+    ...{ read: log.read, key, kept },
     onProgress: (n, of) => onProgress('the log', n, of),
+    onEntry: (index, entry) => {
+      if (index >= end.size) found.push(utf8Text(entry, 'tlog', `entry ${index}`));
+    },
   });
-  const [bad] = report.findings;
+  const begins = `the copy of the log begins with entry ${from}: what is before was pruned, or is lost`;
+  const has = `and the backup has ${end.size} entries: use a backup of at least ${from}, or restore without --log`;
+  ensure(from <= end.size, 'backup', `${begins}; ${has}`);
+  const [bad] = findings;
   ensure(bad === undefined, 'tlog', `the copy of the log is not that of this CA: ${bad?.problem}`);
-  const note = await log.read('checkpoint');
-  const { size } = openCheckpoint(note ?? new Uint8Array(), key);
-  const after: LostEntry[] = [];
-  const known = end.size + end.entries.length;
-  const first = Math.floor(end.size / TILE_WIDTH) * TILE_WIDTH;
-  for (let from = first; from < size; from += TILE_WIDTH)
-    for (const [n, bytes] of (await bundleAt(from, size, log.read)).entries()) {
-      const index = from + n;
-      if (index < end.size) continue;
-      const entry = utf8Text(bytes, 'tlog', `entry ${index}`);
-      if (index >= known) after.push(lostEntryOf(entry));
-      else {
-        const isSame = entry === end.entries[index - end.size];
-        ensure(isSame, 'tlog', `entry ${index} of the log is another one than in the backup`);
-      }
-    }
-  return after;
-}
-
-/** The log was verified: the bundle is there and whole. */
-async function bundleAt(from: number, size: number, read: ReadFile): Promise<readonly Uint8Array[]> {
-  const name = { ...tileOf(0, from, size), level: 'entries' } as const;
-  return readBundle((await readWidth(name, read)) ?? new Uint8Array(), name).entries;
+  for (const [n, entry] of end.entries.slice(0, found.length).entries())
+    ensure(entry === found[n], 'tlog', `entry ${end.size + n} of the log is another one than in the backup`);
+  return found.slice(end.entries.length).map(lostEntryOf);
 }
 
 function copySynced(from: string, to: string): void {

@@ -87,6 +87,11 @@ export class Recovery {
     return `${WAITS}: it waits for ${waits}; ${ADVICE}`;
   };
 
+  /** Whether it is the SPIFFE ID of a gateway: a CA that was restored waits for them, so they go first. */
+  isAwaited(id: SpiffeId): boolean {
+    return this.#deps.gateways().has(id);
+  }
+
   /** By name; undefined if the root that signs is not stolen, or was tainted again since. */
   #whyStolen(): string | undefined {
     const root = this.#known?.stolenRoot;
@@ -116,7 +121,7 @@ export class Recovery {
     const handed = {
       ...{ number: Number(number), list: isNewer ? list.map(readRevoked) : undefined, entries, by, awaited },
       isCertified: id !== undefined,
-      gateway: id !== undefined && gateways().has(id) ? id : undefined,
+      gateway: id !== undefined && this.isAwaited(id) ? id : undefined,
       until: addSeconds(clock.now(), longestSeconds),
     };
     if (!isNewer && !this.#tellsMore(handed, known)) return false;

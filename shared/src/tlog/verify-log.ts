@@ -25,6 +25,11 @@ export interface LogToVerify {
   readonly kept: readonly KeptCheckpoint[];
   /** Called with the number of entries that were read, of how many. */
   readonly onProgress?: (read: number, size: number) => void;
+  /**
+   * Called with each entry that is hashed, in order. They are what was signed if the report has no findings: who reads
+   * a file again reads what somebody has put there meanwhile.
+   */
+  readonly onEntry?: (index: number, entry: Uint8Array) => void;
 }
 
 export interface LogReport {
@@ -141,7 +146,10 @@ class Verifier {
       this.#lookAtKept();
       const [entry, hash] = [entries[at], tile[at]];
       const leaf = entry && leafHash(entry);
-      if (entry !== undefined) this.#pruned = Math.max(this.#pruned, prunedBy(entry));
+      if (entry !== undefined) {
+        this.#pruned = Math.max(this.#pruned, prunedBy(entry));
+        this.#log.onEntry?.(from + at, entry);
+      }
       if (leaf === undefined || hash === undefined || !equal(leaf, hash)) {
         this.#hashes ??= this.#entries.copy();
         this.#differences.entry(from + at, leaf === undefined ? problem : undefined, name);

@@ -13,6 +13,7 @@ import { openRotations } from '@chancery/ca/jwt/rotations.ts';
 import type { KeyHomes } from '@chancery/ca/keys/homes.ts';
 import { openOperator } from '@chancery/ca/operator/operator.ts';
 import { dnsNamesOf } from '@chancery/ca/registry/dns-names.ts';
+import { gatewaysOf } from '@chancery/ca/registry/policy-view.ts';
 import { openRegistry } from '@chancery/ca/registry/registry.ts';
 import { openRevocations } from '@chancery/ca/revocation/revocations.ts';
 import type { Caller, TlsCaller } from '@chancery/ca/rpc/caller.ts';
@@ -26,7 +27,7 @@ import { silentLog } from '@chancery/shared/ground/log.ts';
 import { LiveValue } from '@chancery/shared/ground/source.ts';
 import { Callers } from '@chancery/shared/rpc/callers.ts';
 import type { Handled } from '@chancery/shared/rpc/method.ts';
-import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import * as grpc from '@grpc/grpc-js';
@@ -79,6 +80,7 @@ export async function makeRpc(
   vi.spyOn(made.store, 'copyTo').mockResolvedValue();
   const recovery = {
     take: async () => false,
+    isAwaited: (id: SpiffeId) => gatewaysOf(rooms.registry.sets.current()).has(id),
     acceptLoss: async () => false,
     whyHeld: () => 'a test',
   };

@@ -9,16 +9,12 @@ import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Limits } from '../../door/limits.ts';
 import { HandedList, type Revoked } from '../../recovery/handed-list.ts';
 import type { Recovery } from '../../recovery/recovery.ts';
-import { gatewaysOf } from '../../registry/policy-view.ts';
-import type { Registry } from '../../registry/registry.ts';
 import { callerKey, limitKeys, standingOf } from '../caller.ts';
 import { bidi, type Stream } from '../methods.ts';
 import { ListPlaces } from './list-places.ts';
 
 export interface HandBackDeps {
-  readonly recovery: Pick<Recovery, 'take'>;
-  /** A CA that was restored waits for its gateways: they go first. */
-  readonly registry: Registry;
+  readonly recovery: Pick<Recovery, 'take' | 'isAwaited'>;
   readonly limits: Limits;
   readonly clock: Clock;
 }
@@ -34,7 +30,7 @@ const PART_SECONDS = 2;
 const AT_ONCE = { known: 4, stranger: 1 };
 
 /** Anyone may call it: what is handed back proves itself. Throws rate, out_of_order, tlog, revocation, store. */
-export const handBack = ({ recovery, registry, limits, clock }: HandBackDeps) => {
+export const handBack = ({ recovery, limits, clock }: HandBackDeps) => {
   const [known, strangers] = [new ListPlaces(AT_ONCE.known), new ListPlaces(AT_ONCE.stranger)];
   return bidi('HandBack', TrustService.handBack, async (stream: HandBackStream) => {
     const { caller } = stream;
@@ -49,7 +45,7 @@ export const handBack = ({ recovery, registry, limits, clock }: HandBackDeps) =>
     if (await isWanted()) {
       // Of one ID one list is enough, and it may have many certificates.
       const name = svid?.id ?? key;
-      const goesFirst = svid !== undefined && gatewaysOf(registry.sets.current()).has(svid.id);
+      const goesFirst = svid !== undefined && recovery.isAwaited(svid.id);
       await (kind === 'stranger' ? strangers : known).run({ name, goesFirst }, async () => {
         if (stream.signal.aborted || !(await isWanted())) return;
         limits.handBack(name);
