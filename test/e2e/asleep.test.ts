@@ -160,9 +160,12 @@ test('I88 a thief who has the root alone moves no agent: one that is awake, and 
       for (const name of ['local', 'frozen'])
         expect(running.get(name)?.log()).toMatch(/are not vouched for by one that is trusted/);
     }, 60_000);
-    await ca.cli('rotate', 'next', '--yes-to-stragglers', '--reason', 'theft');
+    expect(await ca.cli('rotate', 'next', '--yes-to-stragglers', '--reason', 'theft')).toMatchObject({
+      status: 0,
+    });
     // I199: it also revokes, and widens what may be called.
-    await ca.cli('revoke', '--id', `spiffe://${TRUST_DOMAIN}/api`, '--reason', 'keyCompromise', '--yes');
+    const revoked = await ca.cli('revoke', `spiffe://${TRUST_DOMAIN}/api`, '--reason', 'keyCompromise');
+    expect(revoked).toMatchObject({ status: 0, stdout: expect.stringContaining('is in force') });
     await ca.apply([identity('local', 'unix'), identity('frozen', 'unix'), served('stolen')]);
     await vi.waitFor(() => {
       for (const name of ['local', 'frozen'])

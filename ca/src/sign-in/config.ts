@@ -6,6 +6,8 @@ import { ALGORITHMS } from '../tokens/jwt.ts';
 
 /** Issuers with one name for many organisations: anybody may have an account there. */
 const MANY_TENANTS = /\/(common|organizations|consumers)(\/|$)/;
+/** Claims with a name that is given to somebody else later, or that the person has chosen. */
+const REASSIGNED = new Set(['email', 'upn', 'preferred_username', 'unique_name', 'name', 'nickname']);
 
 const RoleRule = z
   .strictObject({
@@ -13,6 +15,9 @@ const RoleRule = z
       .array(z.string().min(1).max(128))
       .min(1)
       .max(8)
+      .refine((path) => !REASSIGNED.has(path.at(-1) ?? ''), {
+        error: 'a role is given by groups or by sub, never by an address or a name: others may get it later',
+      })
       .describe(
         'Path of a claim with a string or a list of strings, for instance [groups] or [realm_access, roles].',
       ),

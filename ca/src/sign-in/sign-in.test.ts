@@ -179,3 +179,17 @@ test.each([
   const read = OperatorsConfig.safeParse({ issuer: url, clientId: 'c', roles: rules });
   expect(read.success).toBe(false);
 });
+
+test.each(['email', 'upn', 'preferred_username', 'name'])(
+  'I273 the config gives no role by the claim %s',
+  (claim) => {
+    const of = (path: readonly string[]) =>
+      OperatorsConfig.safeParse({
+        ...{ issuer: 'https://sso.example', clientId: 'c' },
+        roles: [{ claim: path, values: ['ada@corp.example'], role: 'operator' }],
+      }).success;
+    expect(of([claim])).toBe(false);
+    expect(of(['realm', claim])).toBe(false);
+    expect(of([claim, 'groups'])).toBe(true);
+  },
+);
