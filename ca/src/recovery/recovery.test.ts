@@ -82,8 +82,7 @@ beforeEach(async () => {
   folder = makeFolder();
   awaited = [gateway];
   said = [];
-  [settled, fails] = [0, false];
-  records = [];
+  [settled, fails, records] = [0, false, []];
   await open();
   for (const n of [1, 2]) {
     const target = parseTarget('id', `spiffe://prod.example/gone${n}`);
@@ -439,6 +438,13 @@ describe('an authority that was tainted after the backup', () => {
       await restore();
       records = await store.authorities();
       expect(recovery.whyHeld()).toMatch(/waits for what gateways hand back/);
+    });
+
+    test('I279 the number of the revocations never goes back, also where nothing but claims is forgotten', async () => {
+      await recovery.take(handed(3, [...known, stolen(3, nameOf('intermediate'))]), stranger);
+      const { sequence: told } = await store.revocations();
+      const ended = await recovery.acceptLoss('a thief', 'uid 0');
+      expect([ended, (await store.revocations()).sequence >= told]).toEqual([true, true]);
     });
 
     test('I229 what one without a certificate names takes no revocation of another back', async () => {

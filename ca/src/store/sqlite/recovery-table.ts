@@ -96,7 +96,8 @@ export class RecoveryTable {
     if (handed.isCertified) for (const each of list) this.#takenAway.forgetClaim(each.number);
     const claims = handed.isCertified ? [] : list.filter((each) => this.#isStanding(each));
     const isClaim = new Set<unknown>(claims);
-    const isKnown = (each: Revocation) => this.#sql.known.get(each.number) !== undefined;
+    const isKnown = ({ number: n }: Revocation) =>
+      this.#sql.known.get(n) !== undefined || this.#takenAway.isClaimed(n);
     const fresh = list.filter((each) => !isKnown(each) && !isClaim.has(each));
     const claimed = claims.filter((each) => !isKnown(each));
     // They come again, and are asked for, until a peer with a certificate brings them.
@@ -106,7 +107,7 @@ export class RecoveryTable {
     const from = `${by}, who handed it back`;
     const made = fresh.map((each): MadeRevocation => ({ ...each, by: from, at: new Date(at) }));
     for (const each of made) this.#insert(each, sequence);
-    for (const each of claimed) this.#takenAway.claim({ ...each, by: from, at: new Date(at) }, sequence);
+    for (const each of claimed) this.#takenAway.claim(each);
     this.#takeAlong(handed, at);
     for (const each of tainted)
       this.#takenAway.take(each, { ...writing, reason: 'handed back after a restore', by: from });

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { equal } from '@chancery/shared/ground/bytes.ts';
-import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
+import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { keyNameOf } from '@chancery/shared/x509/verify/svid.ts';
 import { keepsKey, maySign } from '../authority-states.ts';
@@ -60,24 +60,28 @@ export class TakenAway {
    * Writes down that a peer without a certificate has handed this back. It is not in force, and a certified peer or an
    * operator decides: the log's key alone could otherwise take away what does not come back.
    */
-  claim({ number, target, reason, by, at }: MadeRevocation, sequence: bigint): void {
-    const time = at.getTime();
-    this.#sql.claim.run(number, target.kind, target.value, reason, by, time, CLAIMED, time, sequence);
+  claim({ number, target }: Revocation): void {
+    this.#sql.claim.run(number, target.value);
+  }
+
+  /** Whether one of this number was claimed. */
+  isClaimed(number: number): boolean {
+    return this.#sql.isClaimed.get(number) !== undefined;
   }
 
   /** Forgets that it was claimed: a certified peer has it, too. */
   forgetClaim(number: number): void {
-    this.#sql.forgetClaim.run(number, CLAIMED);
+    this.#sql.forgetClaim.run(number);
   }
 
   /** An operator says that none of them counts. */
   forgetClaims(): void {
-    this.#sql.forgetClaims.run(CLAIMED);
+    this.#sql.forgetClaims.run();
   }
 
   /** Serials of authorities that are claimed to be stolen and were not taken away. */
   claimed(): readonly string[] {
-    return this.#sql.claims.all(CLAIMED).flatMap((row) => this.standing(String(row['value'])) ?? []);
+    return this.#sql.claims.all().flatMap((row) => this.standing(String(row['value'])) ?? []);
   }
 
   #takeAuthority(records: readonly StoredAuthority[], found: StoredAuthority, taking: Taking): void {
@@ -98,17 +102,15 @@ export class TakenAway {
   }
 }
 
-/** In the place of who lifted it. */
-const CLAIMED = 'nobody: handed back without a certificate, and not in force';
-
 function statements(db: DatabaseSync) {
   const authority = "kind = 'authority' AND value = ?";
   return {
     revoked: db.prepare(`SELECT 1 FROM revocations WHERE ${authority} AND lifted_at IS NULL`),
-    claim: db.prepare('INSERT INTO revocations VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?, ?)'),
-    claims: db.prepare('SELECT value FROM revocations WHERE lifted_by = ? ORDER BY n'),
-    forgetClaim: db.prepare('DELETE FROM revocations WHERE n = ? AND lifted_by = ?'),
-    forgetClaims: db.prepare('DELETE FROM revocations WHERE lifted_by = ?'),
+    claim: db.prepare('INSERT INTO claimed_authorities VALUES (?, ?)'),
+    isClaimed: db.prepare('SELECT 1 FROM claimed_authorities WHERE n = ?'),
+    claims: db.prepare('SELECT value FROM claimed_authorities ORDER BY n'),
+    forgetClaim: db.prepare('DELETE FROM claimed_authorities WHERE n = ?'),
+    forgetClaims: db.prepare('DELETE FROM claimed_authorities'),
   };
 }
 

@@ -35,5 +35,24 @@ const HANDED_SERIALS = `
   ) STRICT, WITHOUT ROWID;
   `;
 
+/**
+ * Authorities that a peer without a certificate says were stolen, by the numbers of their revocations. They stood among
+ * the revocations, lifted by a sentence; the newest number of a state goes on in the newest that stays.
+ */
+const CLAIMED_AUTHORITIES = `
+  CREATE TABLE claimed_authorities (n INTEGER PRIMARY KEY, value TEXT NOT NULL) STRICT;
+  INSERT INTO claimed_authorities SELECT n, value FROM revocations
+    WHERE lifted_by = 'nobody: handed back without a certificate, and not in force';
+  UPDATE revocations SET sequence = (SELECT max(sequence) FROM revocations) WHERE n = (SELECT max(n) FROM revocations
+    WHERE n NOT IN (SELECT n FROM claimed_authorities)) AND EXISTS (SELECT 1 FROM claimed_authorities);
+  DELETE FROM revocations WHERE n IN (SELECT n FROM claimed_authorities);
+  `;
+
 /** As in MIGRATIONS, after all that are written out there. */
-export const LATE_STEPS: readonly string[] = [JWT_KEYS, CROSS_CHAINS, SPOOLS_BY_NODE, HANDED_SERIALS];
+export const LATE_STEPS: readonly string[] = [
+  JWT_KEYS,
+  CROSS_CHAINS,
+  SPOOLS_BY_NODE,
+  HANDED_SERIALS,
+  CLAIMED_AUTHORITIES,
+];

@@ -148,3 +148,27 @@ test('a new database begins at 1', async () => {
   expect(await store.saveRegistry({ version: 1, resources: '[]' }, event)).toEqual({ sequence: 1n });
   await store.close();
 });
+
+test('I278 what was claimed to be stolen is claimed still, whatever sentence stood for it, and revokes nothing', async () => {
+  const path = join(folder, 'claimed.db');
+  const step = MIGRATIONS.findIndex((sql) => sql.includes('TABLE claimed_authorities'));
+  const old = new DatabaseSync(path);
+  for (const sql of MIGRATIONS.slice(0, step)) old.exec(sql);
+  const says = 'nobody: handed back without a certificate, and not in force';
+  old.exec(`
+    INSERT INTO revocations VALUES (1, 'id', 'spiffe://prod.example/a', 'superseded', '', 0, NULL, NULL, NULL, 5);
+    INSERT INTO revocations VALUES (2, 'id', 'spiffe://prod.example/b', 'superseded', '', 0, NULL, 'ada', 9, 6);
+    INSERT INTO revocations VALUES (3, 'authority', 'ab', 'keyCompromise', 'web', 0, NULL, '${says}', 9, 8);
+    UPDATE state SET sequence = 8;
+    PRAGMA user_version = ${step}`);
+  old.close();
+  const store = await openSqlite(path, new ManualClock(NOW));
+  const { list, sequence } = await store.revocations();
+  // Agents have heard that number.
+  expect([list.map(({ number }) => number), sequence]).toEqual([[1], 8n]);
+  await store.close();
+  const db = new DatabaseSync(path);
+  expect(db.prepare('SELECT n, value FROM claimed_authorities').all()).toEqual([{ n: 3, value: 'ab' }]);
+  expect(db.prepare('SELECT n FROM revocations ORDER BY n').all()).toEqual([{ n: 1 }, { n: 2 }]);
+  db.close();
+});
