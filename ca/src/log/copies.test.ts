@@ -77,6 +77,20 @@ test('I115 a database from a backup signs nothing in place of what a copy has', 
   expect(fs.readFileSync(copyOf(20))).toEqual(copy);
 });
 
+test('I306 a database that was restored with the log goes on, with copies newer than its backup', async () => {
+  const one = await aLife('same');
+  await one.grow(300);
+  const restored = await aLife('restored');
+  const lose = (n: number) =>
+    restored.store.append({ type: 'operator.acting', verb: 'apply', about: `same ${n}`, by: 'uid 0' });
+  for (let n = 0; n < 299; n += 1) await lose(n);
+  await expect(restored.sequencer.step()).rejects.toThrow(/300 entries and the database 0: .* is older/);
+  await lose(299);
+  await restored.append(2);
+  expect(await restored.sequencer.step()).toBe(302);
+  expect((await restored.store.checkpoint(302))?.size).toBe(302);
+});
+
 test('I116 a copy of another tree of a size that the database has signed ends the log, also where its folder came late', async () => {
   await (await aLife('one')).grow(20);
   fs.renameSync(elsewhere, `${elsewhere}-away`);

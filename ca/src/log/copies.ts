@@ -24,6 +24,9 @@ export interface CopiesDeps {
   readonly log: Log;
 }
 
+/** The root of the first entries of the database; undefined if it has fewer. */
+export type RootAt = (size: number) => Promise<Uint8Array | undefined>;
+
 /** At most one copy in the given time; the first at once. */
 export class Copies {
   readonly #deps: CopiesDeps;
@@ -40,12 +43,13 @@ export class Copies {
 
   /**
    * Compares the newest copies with the database. Throws tlog if a copy has a checkpoint that the database does not
-   * have, or may have one and cannot be read: signing on would give a size two roots. A folder that
-   * cannot be read is logged once and compared later.
+   * have, or may have one and cannot be read: signing on would give a size two roots. `rootAt` is asked for the root
+   * that the events of the database give at a size which is not signed there: after a restore with the log they are
+   * those of the copy. A folder that cannot be read is logged once and compared later.
    */
-  async compare(): Promise<void> {
+  async compare(rootAt: RootAt = async () => undefined): Promise<void> {
     this.#compared = false;
-    await this.#trying(() => this.#compareAll());
+    await this.#trying(() => this.#compareAll(rootAt));
   }
 
   /**
@@ -59,7 +63,7 @@ export class Copies {
     this.#uncopiedSince ??= now;
     if (this.#copied !== undefined && isRecent(this.#copied.at, everySeconds, now)) return;
     await this.#trying(async () => {
-      if (!this.#compared) await this.#compareAll();
+      if (!this.#compared) await this.#compareAll(async () => undefined);
       await this.#write(size, note);
       if (this.#failing !== undefined)
         this.#deps.log.info({ path: this.#at(size) }, 'checkpoints are copied again');
@@ -93,7 +97,7 @@ export class Copies {
   }
 
   /** The database is read after the folder: what another process copies meanwhile is in it. */
-  async #compareAll(): Promise<void> {
+  async #compareAll(rootAt: RootAt): Promise<void> {
     const sizes = (await fs.readdir(this.#deps.folder)).flatMap(sizeOf).sort((a, b) => b - a);
     const { store } = this.#deps;
     const signed = (await store.checkpoint())?.size ?? 0;
@@ -104,8 +108,10 @@ export class Copies {
       ensure(copy !== undefined || size <= signed, 'tlog', `${torn} ${signed} entries: ${TORN}`);
       if (copy === undefined) continue;
       const what = `the copy ${nameOf(size)} in ${folder} has ${copy.size} entries and the database ${signed}`;
-      ensure(copy.size <= signed, 'tlog', `${what}: the database is older. ${ADVICE}`);
-      await this.#ensureSame(copy);
+      const isAhead = copy.size > signed;
+      const goesOn = isAhead && equal((await rootAt(copy.size)) ?? new Uint8Array(), copy.root);
+      ensure(!isAhead || goesOn, 'tlog', `${what}: the database is older. ${ADVICE}`);
+      if (!isAhead) await this.#ensureSame(copy);
       break;
     }
     this.#compared = true;

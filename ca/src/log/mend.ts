@@ -47,6 +47,18 @@ export async function loadBranch(checkpoint: LogCheckpoint | undefined, deps: Me
   return mended;
 }
 
+/** The root of the first `size` entries, signed or not; undefined if the database has fewer. Throws tlog. */
+export async function rootAt(size: number, deps: MendDeps): Promise<Uint8Array | undefined> {
+  const checkpoint = await deps.store.checkpoint();
+  const tail = (await loadBranch(checkpoint, deps)).tail.copy();
+  for (let after = checkpoint?.through ?? 0, more = true; more && tail.size < size; ) {
+    const page = await deps.store.leaves(after, PAGE);
+    for (const entry of page.entries.slice(0, size - tail.size)) tail.add(leafHash(utf8(entry)), () => {});
+    ({ through: after, more } = page);
+  }
+  return tail.size === size ? tail.root() : undefined;
+}
+
 /** Whether nothing of the log is in its folder, as after a restore. */
 async function isNew({ size }: LogCheckpoint, files: LogFiles): Promise<boolean> {
   const first = ['checkpoint', tilePath(tileOf(0, 0, size))];

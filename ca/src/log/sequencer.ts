@@ -12,7 +12,7 @@ import type { LogCheckpoint } from '../store/log-store.ts';
 import { type Branch, grow, outgrown } from './branch.ts';
 import type { Copies } from './copies.ts';
 import type { LogKey } from './log-key.ts';
-import { ensureNotAhead, loadBranch, type MendDeps, PAGE } from './mend.ts';
+import { ensureNotAhead, loadBranch, type MendDeps, PAGE, rootAt } from './mend.ts';
 
 export interface SequencerDeps extends Omit<MendDeps, 'signal'> {
   /** Undefined if no copies are wanted. */
@@ -118,7 +118,7 @@ export class Sequencer {
   /** Publishes what the database has and the files may not have: a step may have ended in between. */
   async #load(): Promise<Place> {
     const { store, files, key, copies } = this.#deps;
-    await copies?.compare();
+    await copies?.compare((size) => rootAt(size, { ...this.#deps, signal: this.#stop.signal }));
     const checkpoint = await store.checkpoint();
     await ensureNotAhead(checkpoint, key.verifier, files);
     const branch = await loadBranch(checkpoint, { ...this.#deps, signal: this.#stop.signal });
