@@ -109,6 +109,27 @@ describe('the lists', () => {
     expect(serials('root')).toEqual([]);
   });
 
+  test('I280 have a serial that is not on record, as after a restore', async () => {
+    await record('40aa');
+    await record('40ab', { notAfter: after(-TTL) });
+    await made();
+    const { number } = await revoke(parseTarget('serial', '40bb'));
+    await listed('40bb');
+    await revoke(parseTarget('serial', '40aa'));
+    // The first three can be the serial of no certificate; the fourth is as long as one may be.
+    for (const serial of ['00', '00aa', `80${'00'.repeat(19)}`, `7f${'00'.repeat(19)}`])
+      await revoke(parseTarget('serial', serial));
+    await listed('40aa', '40bb', `7f${'00'.repeat(19)}`);
+    expect(serials('root')).toEqual([]);
+    // A whole reading finds it, too.
+    await crls.close();
+    open();
+    await made();
+    expect(serials()).toContain('40bb');
+    await revocations.lift(number, 'uid 0');
+    await listed('40aa', `7f${'00'.repeat(19)}`);
+  });
+
   test('lose what is lifted', async () => {
     await record('40aa');
     const { number } = await revoke(parseTarget('id', WEB));

@@ -12,8 +12,8 @@ import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.t
 import { BACKDATE_SECONDS } from '../authority/profile.ts';
 import type { KeyHomes } from '../keys/homes.ts';
 import { isOffline } from '../keys/offline.ts';
-import type { AgentStore, AuthorityStore, StoredAuthority } from '../store/store.ts';
-import { type EntriesOf, nextEnd, RevokedEntries } from './entries.ts';
+import type { AuthorityStore, StoredAuthority } from '../store/store.ts';
+import { type EntriesOf, nextEnd, type RecordStore, RevokedEntries } from './entries.ts';
 import { importedList } from './imported.ts';
 import { type CrlIssuer, type Entries, issuersOf, revokedIntermediates } from './issuers.ts';
 import { type CrlDraft, type MadeCrl, signCrl } from './sign.ts';
@@ -22,7 +22,7 @@ export interface CrlDeps {
   readonly authorities: { readonly records: Source<readonly StoredAuthority[]> };
   readonly revocations: { readonly sets: Source<RevocationSet<MadeRevocation>> };
   readonly keys: KeyHomes;
-  readonly store: Pick<AgentStore, 'certified'> & Pick<AuthorityStore, 'rootCrls'>;
+  readonly store: RecordStore & Pick<AuthorityStore, 'rootCrls'>;
   /** Seconds from one list to its nextUpdate. */
   readonly ttl: number;
   readonly clock: Clock;

@@ -6,14 +6,15 @@ import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import type { MadeRevocation, Target } from '@chancery/shared/revocation/revocation.ts';
 import { inForce, type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { crlEntryEnd, writeCrlEntry } from '@chancery/shared/x509/compose/crl.ts';
-import type { AgentStore, UnexpiredPage, UnexpiredPlace } from '../store/store.ts';
+import type { AgentStore, CertificateStore, UnexpiredPage, UnexpiredPlace } from '../store/store.ts';
 import { dateOf, type Entries } from './issuers.ts';
 
 /** Matches every certificate. */
 const ANYBODY: Target = { kind: 'pattern', value: '*' };
 /** More new revocations than this are found faster by one reading of all certificates. */
 const MAX_SINGLE = 16;
-const NONE: Entries = { count: 0, bytes: new Uint8Array() };
+/** RFC 5280 section 4.1.2.2, as DER writes it: positive, without zeros in front, and 20 octets with the sign. */
+const SERIAL = /^(?!00)(?![89a-f].{39})/;
 
 export interface KeepSeconds {
   /** What was found is read anew after so long. */
@@ -22,7 +23,10 @@ export interface KeepSeconds {
   readonly endedSeconds: number;
 }
 
-/** By the serial of an authority; an empty list for one without revoked certificates. */
+/** What is read of the store. */
+export type RecordStore = Pick<AgentStore, 'certified'> & Pick<CertificateStore, 'issuance'>;
+
+/** By the serial of an intermediate; an empty list for one without revoked certificates. */
 export type EntriesOf = (issuer: string) => Entries;
 
 /** What one reading of all certificates has found, and what was added since. */
@@ -32,6 +36,8 @@ interface Found {
   readonly numbers: Set<number>;
   /** Entries by the serial of the certificate, by the serial of its issuer. */
   readonly byIssuer: Map<string, Map<string, Uint8Array>>;
+  /** As in `byIssuer`, of serials that are not on record, as after a restore: who issued them is not known. */
+  readonly ofAny: Map<string, Uint8Array>;
 }
 
 /**
@@ -39,11 +45,11 @@ interface Found {
  * looked up by itself then, among what an index finds; when one is gone, and now and then, all is read anew.
  */
 export class RevokedEntries {
-  readonly #store: Pick<AgentStore, 'certified'>;
+  readonly #store: RecordStore;
   readonly #seconds: KeepSeconds;
   #found: Found | undefined;
 
-  constructor(store: Pick<AgentStore, 'certified'>, seconds: KeepSeconds) {
+  constructor(store: RecordStore, seconds: KeepSeconds) {
     this.#store = store;
     this.#seconds = seconds;
   }
@@ -51,21 +57,28 @@ export class RevokedEntries {
   /** Those that a revocation in force at `now` matches, with some that have ended meanwhile. Throws store. */
   async of(set: RevocationSet<MadeRevocation>, now: Date): Promise<EntriesOf> {
     const standing = set.list.filter((each) => inForce(each, now));
-    const found = this.#stillGood(standing, now) ?? { since: now, numbers: new Set(), byIssuer: new Map() };
+    const found = this.#stillGood(standing, now) ?? newFound(now);
     const fresh = standing.filter(({ number }) => !found.numbers.has(number));
     // Until all is read, what was found is not whole.
     this.#found = undefined;
     const targets = fresh.length > MAX_SINGLE ? [ANYBODY] : fresh.map(({ target }) => target);
     for (const target of targets)
       await this.#read(target, revocationSet(fresh, set.sequence), { found, now });
+    for (const each of fresh) await this.#readUnrecorded(each, found.ofAny);
     for (const { number } of fresh) found.numbers.add(number);
     this.#found = found;
     return (issuer) => {
-      const entries = found.byIssuer.get(issuer);
-      return entries === undefined
-        ? NONE
-        : { count: entries.size, bytes: Buffer.concat([...entries.values()]) };
+      const entries = [...found.ofAny.values(), ...(found.byIssuer.get(issuer)?.values() ?? [])];
+      return { count: entries.length, bytes: Buffer.concat(entries) };
     };
+  }
+
+  /** A serial that no certificate has harms nobody; one that is missing lets a stolen certificate go on. */
+  async #readUnrecorded({ target, at, reason }: MadeRevocation, ofAny: Found['ofAny']): Promise<void> {
+    if (target.kind !== 'serial' || !SERIAL.test(target.value)) return;
+    if (ofAny.has(target.value) || (await this.#store.issuance(target.value)) !== undefined) return;
+    const entry = writeCrlEntry(Buffer.from(target.value, 'hex'), crlEntryEnd(dateOf(at), reason));
+    ofAny.set(target.value, entry);
   }
 
   #stillGood(standing: readonly MadeRevocation[], now: Date): Found | undefined {
@@ -101,6 +114,11 @@ export class RevokedEntries {
     } while (after !== undefined);
   }
 }
+
+const newFound = (since: Date): Found => ({
+  ...{ since, numbers: new Set<number>() },
+  ...{ byIssuer: new Map<string, Map<string, Uint8Array>>(), ofAny: new Map<string, Uint8Array>() },
+});
 
 /** When the first of these revocations ends, and not before `time`; undefined if none ends from now on. */
 export function nextEnd(
