@@ -1,8 +1,9 @@
 /**
- * After a restore: agents hand back what the CA of before has told them, and the restored CA puts in what is newer than
- * its backup. Each proves itself by the log's key, and their numbers order them.
+ * After a restore: agents hand back what the CA of before has told them, and the restored CA puts in what it did
+ * not know. Each state proves itself by the log's key. They are joined, and none takes a revocation of another back: of
+ * two lives that began with one backup neither knows what the other has done, whatever their numbers are.
  */
-import { utf8 } from '@chancery/shared/ground/bytes.ts';
+import { hex, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
@@ -14,7 +15,13 @@ import { revocationsDigest } from '@chancery/shared/voucher/state-digest.ts';
 import { openState, verifyState } from '@chancery/shared/voucher/state-note.ts';
 import type { Revocations } from '../revocation/revocations.ts';
 import { maySign } from '../store/authority-states.ts';
-import type { HandedBack, Recovery as Known, Merged, RecoveryStore } from '../store/recovery-store.ts';
+import {
+  type HandedBack,
+  isNews,
+  type Recovery as Known,
+  type Merged,
+  type RecoveryStore,
+} from '../store/recovery-store.ts';
 import type { StoredAuthority } from '../store/store.ts';
 import { type Revoked, readRevoked } from './handed-list.ts';
 
@@ -33,6 +40,8 @@ export interface Bringer {
   readonly by: string;
   /** Of a certificate that is good now; it may not be on record. */
   readonly id: SpiffeId | undefined;
+  /** Of that certificate. */
+  readonly serial?: string | undefined;
 }
 
 export interface RecoveryDeps {
@@ -54,6 +63,9 @@ export interface RecoveryDeps {
 
 /** An agent that was away for longer hands nothing back. */
 const TAKEN_BACK_SECONDS = 30 * 86_400;
+const NOTHING_REVOKED = hex(revocationsDigest([]));
+const KEPT =
+  'these revocations are not in the newest state that was handed back; they stay: lift again what you have lifted';
 const WAITS = 'the CA was restored from a backup and issues nothing yet';
 const ADVICE = 'chancery-ca accept-loss --reason TEXT ends the wait';
 
@@ -102,31 +114,39 @@ export class Recovery {
   }
 
   /**
-   * Takes what a peer hands back. True if its revocations are newer than all that is known, and their list is not
-   * there: then it is to be handed back as well. Throws tlog for what the log's key has not signed, revocation, store.
+   * Takes what a peer hands back. True if its revocations were not seen yet, and their list is not there: then it is to
+   * be handed back as well. Throws tlog for what the log's key has not signed, revocation, store.
    */
   async take({ note, list, checkpoint }: Handed, bringer: Bringer): Promise<boolean> {
     const known = this.#known;
     if (known === undefined || !this.#isOpenTo(bringer, known)) return false;
     const { verifier, store, revocations, gateways, clock, longestSeconds } = this.#deps;
-    const { part, number, subject } = openState(note, verifier);
+    const { part, number, subject, digest: claimed } = openState(note, verifier);
     ensure(part === 'revocations', 'tlog', `the note is of ${part}, and revocations are handed back`);
     if (number >= BigInt(known.start)) return false;
-    const isNewer = number > BigInt(known.merged);
-    if (isNewer && list.length === 0 && !this.#isEmpty(note, number)) return true;
-    if (isNewer) verifyState(note, { part, number, subject, digest: revocationsDigest(list) }, verifier);
+    const digest = hex(claimed);
+    const isNew = isNews(number, digest, known);
+    if (isNew && list.length === 0 && digest !== NOTHING_REVOKED) return true;
+    if (isNew) verifyState(note, { part, number, subject, digest: revocationsDigest(list) }, verifier);
     const entries = checkpoint === '' ? 0 : openCheckpoint(utf8(checkpoint), verifier).size;
     const awaited = [...gateways()];
-    const { by, id } = bringer;
+    const { by, id, serial = '' } = bringer;
     const handed = {
-      ...{ number: Number(number), list: isNewer ? list.map(readRevoked) : undefined, entries, by, awaited },
+      ...{
+        number: Number(number),
+        digest,
+        list: isNew ? list.map(readRevoked) : undefined,
+        entries,
+        by,
+        awaited,
+      },
       isCertified: id !== undefined,
-      gateway: id !== undefined && this.isAwaited(id) ? id : undefined,
+      gateway: id !== undefined && this.isAwaited(id) ? { id, serial } : undefined,
       until: addSeconds(clock.now(), longestSeconds),
     };
-    if (!isNewer && !this.#tellsMore(handed, known)) return false;
+    if (!isNew && !this.#tellsMore(handed, known)) return false;
     // Without a list no revocation changes, and operators who revoke do not wait.
-    const merged = isNewer
+    const merged = isNew
       ? await revocations.change(
           () => store.handBack(handed),
           // First: peers that hear of it dial again.
@@ -142,7 +162,7 @@ export class Recovery {
    * What was read last and what a write has changed may differ, and then there is: it is read again.
    */
   #tellsMore({ gateway, entries, awaited }: HandedBack, known: Known): boolean {
-    const isUnheard = gateway !== undefined && !known.heard.includes(gateway);
+    const isUnheard = gateway !== undefined && !known.heard.includes(gateway.id);
     const isClear = this.#whyStolen() === undefined && this.#claimed().length === 0;
     const endsHold = known.holds && isClear && awaited.length > 0 && this.#missing().length === 0;
     return isUnheard || endsHold || entries - known.entries > known.lost;
@@ -174,13 +194,6 @@ export class Recovery {
     return holds || (id !== undefined && this.#deps.clock.now() < addSeconds(since, TAKEN_BACK_SECONDS));
   }
 
-  /** Whether the note is of no revocations: then there is nothing to ask for. */
-  #isEmpty(note: string, number: bigint): boolean {
-    const claim = openState(note, this.#deps.verifier);
-    const empty = revocationsDigest([]);
-    return claim.number === number && Buffer.compare(claim.digest, empty) === 0;
-  }
-
   /** Without those that were taken away since. */
   #claimed(): readonly string[] {
     const left = this.#deps.authorities.current().filter((each) => each.taintedAt === undefined);
@@ -196,16 +209,9 @@ export class Recovery {
     const before = this.#known;
     this.#known = await store.recovery();
     if (merged !== undefined) {
-      const { made, lifted, kept, tainted } = merged;
-      log.warn(
-        { by, made: made.length, lifted: lifted.length },
-        'revocations of before the restore were handed back',
-      );
-      if (kept.length > 0)
-        log.warn(
-          { numbers: kept.slice(0, 100) },
-          'revocations of the backup may have been lifted after it: look, and lift them again',
-        );
+      const { made, kept, tainted } = merged;
+      log.warn({ by, made: made.length }, 'revocations of before the restore were handed back');
+      if (kept.length > 0) log.warn({ numbers: kept.slice(0, 100) }, KEPT);
       if (tainted.length > 0)
         log.error(
           { keys: tainted },

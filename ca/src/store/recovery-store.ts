@@ -8,8 +8,14 @@ export interface Recovery {
   readonly start: number;
   /** When it began. */
   readonly since: Date;
-  /** The newest number that is known of lives before: of the backup, or of what was handed back since. */
-  readonly merged: number;
+  /**
+   * Which numbers of lives before this database may not know: above `after`, the number of a backup, and below
+   * `before`, with which the life began that was restored from it. In one gap may be several lives, and none has heard
+   * of another: there the order of numbers is none of time.
+   */
+  readonly gaps: readonly Gap[];
+  /** Digests of the states in them that were put in. */
+  readonly seen: ReadonlySet<string>;
   /** Of the audit log, in the backup. */
   readonly entries: number;
   /** Entries that the audit log lost, as a checkpoint shows that was handed back. */
@@ -23,14 +29,32 @@ export interface Recovery {
    * are neither revoked nor taken away before a certified peer brings the same, or an operator taints them.
    */
   readonly claimed: readonly string[];
-  /** SPIFFE IDs of gateways that have handed back what they have. */
+  /**
+   * SPIFFE IDs of gateways that have handed back what they have. While nothing is issued, without those that are
+   * revoked by now, as their SPIFFE ID or by the certificate that they showed.
+   */
   readonly heard: readonly string[];
+}
+
+/** Neither of the two is in it. */
+export interface Gap {
+  readonly after: number;
+  readonly before: number;
+}
+
+type Told = Pick<Recovery, 'gaps' | 'seen'>;
+
+/** Whether a state is one that this database may not know. */
+export function isNews(number: bigint | number, digest: string, { gaps, seen }: Told): boolean {
+  return gaps.some(({ after, before }) => number > after && number < before) && !seen.has(digest);
 }
 
 /** What a peer has of the life before, verified by the log's key. */
 export interface HandedBack {
   /** Of the revocations. */
   readonly number: number;
+  /** Of the revocations as well, hexadecimal. */
+  readonly digest: string;
   /** All that were in force then; undefined if they are not wanted. */
   readonly list: readonly Revocation[] | undefined;
   /** Entries of the log, by a checkpoint; 0 without one. */
@@ -38,8 +62,8 @@ export interface HandedBack {
   readonly by: string;
   /** Whether its certificate is good. */
   readonly isCertified: boolean;
-  /** The gateway that hands it back. */
-  readonly gateway: SpiffeId | undefined;
+  /** The gateway that hands it back, and the serial of its certificate. */
+  readonly gateway: { readonly id: SpiffeId; readonly serial: string } | undefined;
   /** Gateways that must have handed back before anything is issued; none waits for an operator alone. */
   readonly awaited: readonly string[];
   /** No certificate that is not on record lives beyond this. */
@@ -48,10 +72,9 @@ export interface HandedBack {
 
 /** What handing back has changed. */
 export interface Merged {
-  /** Put in force, and taken out again since a newer state does not have them. */
+  /** Put in force. Nothing is lifted by what is handed back: it may be of a life that never heard of it. */
   readonly made: readonly MadeRevocation[];
-  readonly lifted: readonly number[];
-  /** In force here and not in the newer state: an operator may have lifted them after the backup. */
+  /** In force here, and not in the newest state that was handed back: an operator may have lifted them. */
   readonly kept: readonly number[];
   /**
    * SHA-256 of keys of authorities that were tainted after the backup. They are taken away here, except a root that
@@ -64,7 +87,7 @@ export interface RecoveryStore {
   /** Undefined for a CA that was never restored. */
   recovery(): Promise<Recovery | undefined>;
   /**
-   * Puts in what is newer than all that was handed back before, counts the gateway, and ends the hold if it was the
+   * Puts in what is news, counts the gateway, and ends the hold if it was the
    * last that is waited for, all with their audit entries. An authority whose key is stolen goes in the same
    * transaction, whether or not another one can sign. Undefined if no revocation changes.
    */

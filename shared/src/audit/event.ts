@@ -189,14 +189,15 @@ export type AuditEvent =
       readonly by: string;
     }
   | {
-      /** An agent handed back revocations of the life before, newer than all that a restored CA knew of it. */
+      /** An agent handed back revocations of lives before that a restored CA did not know. */
       readonly type: 'ca.handedBack';
       /** Of the state that was handed back. */
       readonly number: number;
-      /** How many revocations it put in force, and how many that were handed back before it took away. */
+      /** How many revocations it put in force. */
       readonly made: number;
-      readonly lifted: number;
-      /** In force here and not in that state: an operator may have lifted them after the backup; at most 100. */
+      /** How many that were handed back before it took away: only in entries of older releases. */
+      readonly lifted?: number;
+      /** In force and not in the newest state: an operator may have lifted them after the backup; at most 100. */
       readonly kept: readonly number[];
       /** SHA-256 of keys of authorities that were tainted after the backup. */
       readonly tainted: readonly string[];

@@ -1,9 +1,10 @@
-/** I226, I238: what a peer hands back in parts, what one costs that lies, and who goes first. */
+/** I226, I238, I287: what a peer hands back in parts, what one costs that lies, who goes first, and who counts. */
 import { TrustService } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
+import { parseTarget } from '@chancery/shared/revocation/revocation.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import * as grpc from '@grpc/grpc-js';
-import { beforeEach, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   applied,
   expectRefused,
@@ -13,7 +14,7 @@ import {
   type Rpc,
   stranger,
 } from '../../../../test/kit/ca/rpc.ts';
-import type { Handed } from '../../recovery/recovery.ts';
+import type { Bringer, Handed } from '../../recovery/recovery.ts';
 import { handBack } from './hand-back.ts';
 
 const revoked = (number: number) => ({
@@ -29,11 +30,13 @@ let rpc: Rpc;
 let handled: ReturnType<ReturnType<typeof handBack>>;
 let wanted: number;
 let taken: Handed[];
+let bringers: Bringer[];
 beforeEach(async () => {
   rpc = await makeRpc();
   handled = handBack(rpc)(rpc);
-  [wanted, taken] = [1, []];
-  rpc.recovery.take = (async (handed: Handed) => {
+  [wanted, taken, bringers] = [1, [], []];
+  rpc.recovery.take = (async (handed: Handed, bringer: Bringer) => {
+    bringers.push(bringer);
     if (handed.list.length > 0) {
       taken.push(handed);
       wanted -= 1;
@@ -176,4 +179,31 @@ test('I238 who has left while it waited takes nothing from its share', async () 
   await settle();
   const back = lie(liar(9));
   await vi.waitFor(() => expect(answers(back)).toEqual([true]));
+});
+
+describe('I287 a peer that is revoked', () => {
+  const revoke = (kind: string, value: string) =>
+    rpc.revocations.revoke({
+      ...{ target: parseTarget(kind, value), reason: 'keyCompromise', seconds: 0, by: 'uid 0' },
+    });
+
+  test.each(['id', 'serial'] as const)('by its %s is a stranger here', async (kind) => {
+    const gateway = holder(GATEWAY);
+    await revoke(kind, kind === 'id' ? GATEWAY : `40${certificates}`);
+    const call = hand(gateway);
+    wanted = 0;
+    call.say(parts([], 'note'));
+    await vi.waitFor(() => expect(answers(call)).toEqual([false]));
+    expect(bringers).toMatchObject([{ id: undefined, serial: undefined }]);
+  });
+
+  test('while its list comes is a stranger when it is there', async () => {
+    const call = lie(GATEWAY);
+    await vi.waitFor(() => expect(answers(call)).toEqual([true]));
+    await revoke('id', GATEWAY);
+    call.say(parts([revoked(1)]));
+    call.emit('end');
+    await vi.waitFor(() => expect(answers(call)).toEqual([true, false]));
+    expect(bringers.map(({ id }) => id)).toEqual([GATEWAY, GATEWAY, undefined]);
+  });
 });

@@ -96,7 +96,7 @@ export class Engine {
     const own = {
       authorities: new AuthorityTable(db),
       jwtKeys: new JwtTable(db),
-      recovery: new RecoveryTable(db),
+      recovery: new RecoveryTable(db, revocations),
       ...{ asked, spools, prune, reviews, requests },
     };
     const tables = { ...own, revocations, pages, log, index, entries: new EntrySearch(db, index) };

@@ -73,7 +73,7 @@ export function readsOf(db: DatabaseSync, tables: Tables) {
     identityUses: (below: number | undefined) => reviews.uses(below),
     signOffs: () => reviews.signOffs(),
     requests: (now: number) => requests.open(now),
-    recovery: (): Recovery | undefined => tables.recovery.current(),
+    recovery: (now: number): Recovery | undefined => tables.recovery.current(now),
     life: () => Number(sql.life.get()?.['n'] ?? 0),
     authorities: () => authorities.all(),
     allAuthorities: () => ({ authorities: authorities.all(), jwtKeys: tables.jwtKeys.all() }),

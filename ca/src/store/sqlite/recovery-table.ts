@@ -3,8 +3,11 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { MadeRevocation, Revocation } from '@chancery/shared/revocation/revocation.ts';
-import type { HandedBack, Merged, Recovery } from '../recovery-store.ts';
+import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { type HandedBack, isNews, type Merged, type Recovery } from '../recovery-store.ts';
 import type { Numbers } from './tables/authority-table.ts';
+import type { RevocationTable } from './tables/revocation-table.ts';
 import { fromHex } from './tables/rows.ts';
 import { TakenAway } from './taken-away.ts';
 
@@ -21,33 +24,49 @@ interface Writing {
 
 type Row = Readonly<Record<string, unknown>>;
 
-const NOTHING: Merged = { made: [], lifted: [], kept: [], tainted: [] };
+const NOTHING: Merged = { made: [], kept: [], tainted: [] };
 
 /** Prepares its statements once; every method blocks, and the caller holds the transaction. */
 export class RecoveryTable {
   readonly #sql: ReturnType<typeof statements>;
   readonly #takenAway: TakenAway;
+  readonly #revocations: RevocationTable;
 
-  constructor(db: DatabaseSync) {
+  constructor(db: DatabaseSync, revocations: RevocationTable) {
+    this.#revocations = revocations;
     this.#sql = statements(db);
     this.#takenAway = new TakenAway(db);
   }
 
   /** Of the newest life; undefined for a CA that was never restored. */
-  current(): Held | undefined {
+  current(at: number): Held | undefined {
     const row = this.#sql.current.get();
     if (row === undefined) return undefined;
-    const heard = this.#sql.heard.all(Number(row['life'])).map((each) => String(each['name']));
     const number = (name: string): number => Number(row[name]);
-    const [life, start, merged, entries, lost] = ['life', 'start', 'merged', 'entries', 'lost'].map(number);
+    const [life, start, entries, lost] = ['life', 'start', 'entries', 'lost'].map(number);
+    const gap = (each: Row) => ({ after: Number(each['after']), before: Number(each['before']) });
     return {
-      ...{ life: life ?? 0, start: start ?? 0, merged: merged ?? 0, entries: entries ?? 0, lost: lost ?? 0 },
+      ...{ life: life ?? 0, start: start ?? 0, entries: entries ?? 0, lost: lost ?? 0 },
+      gaps: this.#sql.gaps.all().map(gap),
+      seen: new Set(this.#sql.seen.all().map((each) => String(each['digest']))),
       holds: row['holds'] === 1,
       since: new Date(Number(row['since'])),
       stolenRoot: this.#stolenRoot(),
       claimed: row['holds'] === 1 ? this.#takenAway.claimed() : [],
-      heard,
+      heard: this.#heard(row, new Date(at)),
     };
+  }
+
+  /** Who is revoked may say what it likes, and ends no wait. */
+  #heard({ life, holds }: Row, now: Date): readonly string[] {
+    const all = this.#sql.heard.all(Number(life));
+    const set =
+      holds === 1 && all.length > 0 ? revocationSet(this.#revocations.inForce(now).list, 0n) : undefined;
+    return all.flatMap((each) => {
+      const name = String(each['name']);
+      const peer = { id: parseSpiffeId(name), serial: String(each['serial']) };
+      return set?.revoked(peer, now) === undefined ? [name] : [];
+    });
   }
 
   /** Looks only where a taint was ever handed back. */
@@ -67,15 +86,15 @@ export class RecoveryTable {
 
   /** As `RecoveryStore.handBack`. */
   take(handed: HandedBack, writing: Writing): Merged | undefined {
-    const held = this.current();
+    const held = this.current(writing.at);
     if (held === undefined || handed.number >= held.start) return undefined;
-    const { list, number } = handed;
-    const isNewer = list !== undefined && number > held.merged;
-    const merged = isNewer ? this.#merge(held, { ...handed, list }, writing) : NOTHING;
+    const { list, number, digest, gateway } = handed;
+    const isWanted = list !== undefined && isNews(number, digest, held);
+    const merged = isWanted ? this.#merge(held, { ...handed, list }, writing) : NOTHING;
     this.#countEntries(held, handed, writing);
-    if (handed.gateway !== undefined) this.#sql.hear.run(held.life, handed.gateway);
+    if (gateway !== undefined) this.#sql.hear.run(held.life, gateway.id, gateway.serial);
     this.#endHold(handed, writing);
-    return merged.made.length + merged.lifted.length > 0 ? merged : undefined;
+    return merged.made.length + merged.kept.length > 0 ? merged : undefined;
   }
 
   /** As `RecoveryStore.endHold`. */
@@ -87,12 +106,11 @@ export class RecoveryTable {
   }
 
   #merge(held: Held, handed: Newer, writing: Writing): Merged {
-    const { by, number, list } = handed;
+    const { by, number, digest, list } = handed;
     const { at, numbers: taken, tell } = writing;
     const inForce = this.#sql.inForce.all(at);
     const [standing, before] = [new Set(list.map((each) => each.number)), Number(held.start)];
     const gone = inForce.filter((row) => Number(row['n']) < before && !standing.has(Number(row['n'])));
-    const isHandedBack = (row: Row): boolean => Number(row['sequence']) > before;
     if (handed.isCertified) for (const each of list) this.#takenAway.forgetClaim(each.number);
     const claims = handed.isCertified ? [] : list.filter((each) => this.#isStanding(each));
     const isClaim = new Set<unknown>(claims);
@@ -102,6 +120,9 @@ export class RecoveryTable {
     const claimed = claims.filter((each) => !isKnown(each));
     // They come again, and are asked for, until a peer with a certificate brings them.
     if (claims.length > 0 && fresh.length + claimed.length === 0) return NOTHING;
+    // Of an older state nobody knows what was lifted after it; of another life, it may not have heard of it.
+    const isNewest = number > Number(this.#sql.newest.get()?.['number'] ?? 0);
+    const kept = isNewest ? gone.map((row) => Number(row['n'])) : fresh.map((each) => each.number);
     const tainted = fresh.flatMap(({ target }) => (target.kind === 'authority' ? [target.value] : []));
     const sequence = taken.next();
     const from = `${by}, who handed it back`;
@@ -111,13 +132,8 @@ export class RecoveryTable {
     this.#takeAlong(handed, at);
     for (const each of tainted)
       this.#takenAway.take(each, { ...writing, reason: 'handed back after a restore', by: from });
-    const lifted =
-      claims.length > 0 ? [] : gone.filter((row) => isHandedBack(row) && row['kind'] !== 'authority');
-    for (const row of lifted) this.#sql.lift.run(from, at, sequence, Number(row['n']));
-    const merged = claims.length > 0 ? held.merged : number;
-    this.#sql.merged.run(merged, tainted.length > 0 ? 1 : 0, held.life);
-    const numbers = (rows: readonly Row[]): readonly number[] => rows.map((row) => Number(row['n']));
-    const kept = numbers(gone.filter((row) => !isHandedBack(row)));
+    if (claims.length === 0) this.#sql.see.run(digest, number);
+    if (tainted.length > 0) this.#sql.taint.run(held.life);
     for (const { number: n, target, reason, until } of made)
       tell({
         type: 'revocation.made',
@@ -127,11 +143,10 @@ export class RecoveryTable {
         by: from,
         ...(until && { until: until.toISOString() }),
       });
-    for (const row of lifted) tell({ type: 'revocation.lifted', ...targetOf(row), by: from });
-    const counts = { made: made.length, lifted: lifted.length, kept: kept.slice(0, 100) };
+    const counts = { made: made.length, kept: kept.slice(0, 100) };
     const named = [...tainted, ...claimed.map(({ target }) => target.value)];
     tell({ type: 'ca.handedBack', number, ...counts, tainted: named, by });
-    return { made, lifted: numbers(lifted), kept, tainted };
+    return { made, kept, tainted };
   }
 
   /** Whether it names a root or an intermediate that was not taken away. */
@@ -163,8 +178,8 @@ export class RecoveryTable {
     tell({ type: 'ca.entriesLost', entries: lost, size: entries, by });
   }
 
-  #endHold({ awaited, by }: HandedBack, { tell }: Writing): void {
-    const held = this.current();
+  #endHold({ awaited, by }: HandedBack, { at, tell }: Writing): void {
+    const held = this.current(at);
     const isHeard = awaited.length > 0 && awaited.every((each) => held?.heard.includes(each));
     if (held?.holds !== true || !isHeard || held.stolenRoot !== undefined) return;
     if (held.claimed.length > 0) return;
@@ -175,34 +190,28 @@ export class RecoveryTable {
 
 type Newer = HandedBack & { readonly list: NonNullable<HandedBack['list']> };
 
-/** For the event of a revocation that is lifted. */
-function targetOf(row: Row) {
-  const kind = String(row['kind']) as MadeRevocation['target']['kind'];
-  return {
-    number: Number(row['n']),
-    target: { kind, value: String(row['value']) } as MadeRevocation['target'],
-  };
-}
-
 function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   return {
     current:
       sql(`SELECT r.*, l.sequence AS start, l.began_at AS since FROM recovery r JOIN lives l ON l.n = r.life
       ORDER BY r.life DESC LIMIT 1`),
-    heard: sql('SELECT name FROM handed_back WHERE life = ? ORDER BY name'),
-    hear: sql('INSERT OR IGNORE INTO handed_back VALUES (?, ?)'),
+    heard: sql('SELECT name, serial FROM handed_back WHERE life = ? ORDER BY name'),
+    hear: sql('INSERT OR REPLACE INTO handed_back VALUES (?, ?, ?)'),
     holds: sql('SELECT 1 FROM recovery WHERE holds = 1'),
     end: sql('UPDATE recovery SET holds = 0 WHERE holds = 1'),
     tainted: sql('SELECT 1 FROM recovery WHERE tainted = 1'),
-    merged: sql('UPDATE recovery SET merged = ?, tainted = max(tainted, ?) WHERE life = ?'),
+    taint: sql('UPDATE recovery SET tainted = 1 WHERE life = ?'),
+    gaps: sql(`SELECT r.merged AS after, l.sequence AS before FROM recovery r JOIN lives l ON l.n = r.life`),
+    seen: sql('SELECT digest FROM handed_states'),
+    see: sql('INSERT OR IGNORE INTO handed_states VALUES (?, ?)'),
+    newest: sql('SELECT max(number) AS number FROM handed_states'),
     lost: sql('UPDATE recovery SET lost = ? WHERE life = ?'),
     inForce: sql('SELECT * FROM revocations WHERE lifted_at IS NULL AND (until IS NULL OR until > ?)'),
     known: sql('SELECT 1 FROM revocations WHERE n = ?'),
     insert: sql('INSERT INTO revocations VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL, ?)'),
     along: sql('INSERT OR IGNORE INTO handed_serials VALUES (?, ?, ?)'),
     forget: sql('DELETE FROM handed_serials WHERE until <= ?'),
-    lift: sql('UPDATE revocations SET lifted_by = ?, lifted_at = ?, sequence = ? WHERE n = ?'),
     serial: sql('SELECT 1 FROM certificates WHERE serial = ?'),
   };
 }

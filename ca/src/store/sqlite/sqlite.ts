@@ -78,7 +78,7 @@ class SqliteStore implements Store {
   readonly #later: LateEvents;
 
   readonly life = () => this.#read('life');
-  readonly recovery = () => this.#read('recovery');
+  readonly recovery = () => this.#read('recovery', this.#now());
   readonly handBack = (handed: HandedBack) => this.#inOrder(() => this.#write('handBack', handed));
   readonly endHold = (reason: string, by: string) => this.#write('endHold', reason, by);
   readonly registry = () => this.#read('registry');

@@ -124,7 +124,14 @@ describe('the generation is written', () => {
     const { target, reason } = draft;
     const list = [{ number: 1, target, serials: [], reason, until: undefined }];
     const by = { by: 'a gateway', isCertified: true, gateway: undefined, awaited: ['another'] };
-    const merged = await store.handBack({ number: 1, list, entries: 0, ...by, until: after(60) });
+    const merged = await store.handBack({
+      number: 1,
+      digest: 'aa',
+      list,
+      entries: 0,
+      ...by,
+      until: after(60),
+    });
     expect(merged?.made).toHaveLength(1);
     expect(written()).toBe(`${(await store.events(0, 99)).length}\n`);
     await store.close();

@@ -48,6 +48,18 @@ const CLAIMED_AUTHORITIES = `
   DELETE FROM revocations WHERE n IN (SELECT n FROM claimed_authorities);
   `;
 
+/**
+ * Digests of the states that were handed back and put in: numbers of lives that this database does not know order
+ * nothing. And the certificate by which a gateway has handed back.
+ */
+const HANDED_STATES = `
+  CREATE TABLE handed_states (
+    digest TEXT PRIMARY KEY,
+    number INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  ALTER TABLE handed_back ADD COLUMN serial TEXT NOT NULL DEFAULT '';
+  `;
+
 /** As in MIGRATIONS, after all that are written out there. */
 export const LATE_STEPS: readonly string[] = [
   JWT_KEYS,
@@ -55,4 +67,5 @@ export const LATE_STEPS: readonly string[] = [
   SPOOLS_BY_NODE,
   HANDED_SERIALS,
   CLAIMED_AUTHORITIES,
+  HANDED_STATES,
 ];
