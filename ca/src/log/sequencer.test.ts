@@ -199,6 +199,22 @@ test('I110 of two processes at once only one makes a checkpoint, and the other g
   }
 });
 
+test('I298 who was overtaken by another process publishes nothing, and goes on from its checkpoint', async () => {
+  await append(3);
+  const one = new Sequencer(deps);
+  const other = new Sequencer({ ...deps, files: logFiles(join(folder, 'elsewhere')) });
+  const save = store.saveCheckpoint.bind(store);
+  vi.spyOn(store, 'saveCheckpoint').mockImplementationOnce(async (from, checkpoint) => {
+    await append(1);
+    expect(await other.step()).toBe(4);
+    return save(from, checkpoint);
+  });
+  expect(await one.step()).toBe(0);
+  expect([fs.existsSync(join(folder, 'checkpoint')), one.checkpoint]).toEqual([false, '']);
+  await one.step();
+  await expectWhole(4);
+});
+
 test.each<[string, readonly string[], string[]]>([
   ['all are gone, as after a restore', ['checkpoint', 'tile'], ['info not there', 'info whole']],
   ['the tiles are gone', ['tile'], ['warn spoiled', 'info whole']],
@@ -296,6 +312,22 @@ test('I112 with an older database than the published checkpoint nothing is signe
   expect(await older.checkpoint()).toBeUndefined();
   await older.close();
   expect(published().size).toBe(20);
+});
+
+test('I299 where the published checkpoint has another tree of the same size nothing is signed', async () => {
+  await append(20);
+  await new Sequencer(deps).step();
+  const other = await memoryStore(clock);
+  for (let n = 0; n < 20; n += 1) await other.append(acting(-n));
+  await new Sequencer({ ...deps, store: other, files: logFiles(join(folder, 'elsewhere')) }).step();
+  fs.copyFileSync(join(folder, 'elsewhere/checkpoint'), join(folder, 'checkpoint'));
+  const theirs = published();
+  await append(1);
+  await expect(new Sequencer(deps).step()).rejects.toThrow(
+    refusal('tlog', /^the published checkpoint and the database have another tree of 20 entries/),
+  );
+  expect([published(), (await store.checkpoint())?.size]).toEqual([theirs, 20]);
+  await other.close();
 });
 
 test('a checkpoint in the database that this key has not signed ends the log', async () => {

@@ -84,6 +84,19 @@ test('a certificate of the CA itself needs no Identity, and one that was not sig
   expect(await problems()).toEqual([1, undefined, 'the audit log says that it was not signed']);
 });
 
+test('of a log that was pruned a certificate from before is not called missing, and a later one is', async () => {
+  await record(genuine, { serial: '40231f0be537b1f565b7feff8280814d' });
+  vi.spyOn(store, 'pruning').mockResolvedValue({ ...(await store.pruning()), entries: 65_536 });
+  const at = (seconds: number) => ({
+    found: [{ text: JSON.stringify({ at: after(seconds).toISOString() }) }],
+    ...{ place: undefined, more: false },
+  });
+  vi.spyOn(store, 'search').mockResolvedValueOnce(at(1) as never);
+  expect(await problems()).toEqual([1, undefined]);
+  vi.spyOn(store, 'search').mockResolvedValueOnce(at(-1) as never);
+  expect(await problems()).toEqual([1, undefined, 'the audit log has 0 entries of its issuing']);
+});
+
 describe('of a certificate whose issuer was removed', () => {
   const acting = { type: 'operator.acting', verb: 'x', about: 'x', by: 'x' } as const;
   const removed = { serial: '40bb', from: 'active', to: 'removed' } as const;

@@ -114,6 +114,22 @@ const acts = async () =>
     .map(({ event }) => event)
     .filter(({ type }) => type === 'operator.acting');
 
+test('accept-loss where nothing waits is refused, and no dry run says otherwise', async () => {
+  vi.spyOn(rpc.recovery, 'whyHeld').mockReturnValue('');
+  for (const dryRun of [true, false])
+    await expect(run('acceptLoss', { reason: 'a drill', dryRun })).rejects.toThrow(
+      refusal('recovering', /^the CA waits for nothing: it issues$/),
+    );
+});
+
+test('what a step needs of an offline root is asked for at once, by the step and not by its dry run', async () => {
+  const keepUp = vi.spyOn(rpc.requests, 'keepUp');
+  await run('rotate', { intermediate: false, dryRun: true });
+  expect(keepUp).not.toHaveBeenCalled();
+  await run('rotate', { intermediate: false, dryRun: false });
+  expect(keepUp).toHaveBeenCalledTimes(1);
+});
+
 describe.each(verbs)('%s', (verb) => {
   test('is for operators', () => {
     expect(() => rpc.operator[verb](stranger)).toThrow(/^operators call on the admin socket/);

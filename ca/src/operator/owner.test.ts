@@ -24,7 +24,11 @@ const OWN = [server('payments'), access('own', ['payments'])];
 
 let rpc: Rpc;
 beforeEach(async () => {
-  rpc = await makeRpc([{ type: 'unix', attest: () => Promise.reject(new Error('nobody joins here')) }]);
+  const attest = () => Promise.reject(new Error('nobody joins here'));
+  rpc = await makeRpc([
+    { type: 'unix', attest },
+    { type: 'tpm', attest },
+  ]);
   await applied(rpc, ...OTHERS, ...OWN);
 });
 
@@ -75,6 +79,11 @@ describe('I149 an owner is refused', () => {
     ['an identity', [...OWN, { ...identity, name: 'v' }], /Identity\/v is not for these alone$/],
     ['another server', [...OWN, server('new')], /McpServer\/new is not for these alone$/],
     ['a rule for another server', [...OWN, access('x', ['other'])], /Access\/x is not for these alone$/],
+    [
+      'I296 their rule, made to be for another server, too',
+      [server('payments'), access('own', ['payments', 'other'])],
+      /Access\/own is not for these alone$/,
+    ],
     ['a rule for both', [...OWN, access('x', ['payments', 'other'])], /Access\/x is not for these/],
     [
       'another SPIFFE ID for their server',
@@ -119,6 +128,17 @@ describe('I149 an owner is refused', () => {
     await applied(rpc, identity, server('other'), ...OWN);
     await expect(apply([])).rejects.toThrow(
       refusal('operator_role', /McpServer\/payments is added, removed or/),
+    );
+  });
+
+  test('the flags that are for operators: they do nothing', async () => {
+    const own = { ...identity, name: 'own', id: id('other') };
+    const wide = { ...identity, name: 'wide', platform: 'tpm', id: id('{name}') };
+    const { files } = order([...OTHERS, ...OWN, own, wide]);
+    await rpc.registry.apply(files, 'the test', { allowSharedServerIds: true });
+    const how = { allowSharedServerIds: true, pruneAll: true };
+    await expect(rpc.operator.diff(owner())(order(OWN, how))).rejects.toThrow(
+      refusal('resource', /pass --allow-shared-server-ids/),
     );
   });
 

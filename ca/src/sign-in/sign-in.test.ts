@@ -128,6 +128,17 @@ describe('I152 is refused, and nothing is issued:', () => {
     await expect(signIn(twice, all)).rejects.toThrow(refusal('jti_replay', /was used/));
   });
 
+  test('I302 a token a second time, with another signature of the issuer', async () => {
+    const all = { ...deps(), config: { ...deps().config, algorithms: ['ES256' as const] } };
+    const signer = signerOf(generateKey());
+    const [csr, nonce] = [await writeCsr(signer), nonceFor(rpc.trustDomain, signer.spki)];
+    // ECDSA draws each signature anew.
+    const [once, again] = [issuer.token(nonce, 'ES256'), issuer.token(nonce, 'ES256')];
+    expect([once === again, once.split('.')[1] === again.split('.')[1]]).toEqual([false, true]);
+    await signIn({ idToken: once, csr }, all);
+    await expect(signIn({ idToken: again, csr }, all)).rejects.toThrow(refusal('jti_replay', /was used/));
+  });
+
   test('a person whose SPIFFE ID is revoked', async () => {
     const { id } = await signIn(await request(), deps());
     const target = { kind: 'id', value: id } as const;

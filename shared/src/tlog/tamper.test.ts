@@ -1,11 +1,13 @@
 /** I209: each kind of file of a log, spoiled in each way: the first bad entry is named, with the file. */
 import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { refusal } from '../../../test/kit/refusal.ts';
 import { tileLog } from '../../../test/kit/tlog.ts';
 import { equal } from '../ground/bytes.ts';
 import { signCheckpoint } from './checkpoint.ts';
 import { noteKey } from './note.ts';
 import { PRUNED_TOGETHER, readBundle, TILE_WIDTH } from './tile.ts';
+import { readEntryProof } from './read-log.ts';
 import { verifyLog } from './verify-log.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
@@ -101,4 +103,21 @@ test('I209 two files that are exchanged are both bad, and the first is named', a
   ]);
   const [found] = await findingsWith(small, exchanged);
   expect(found).toMatchObject({ entry: TILE_WIDTH, problem: expect.stringMatching(/; 511 more differ$/) });
+});
+
+describe('I300 no proof is given out that is not one:', () => {
+  const proofWith = (path: string, bytes: Uint8Array) =>
+    readEntryProof(300, async (each) => (each === path ? bytes : small.get(each)), key);
+
+  test.each([
+    ['another entry', 'tile/entries/001', 44 * 36 + 10],
+    ['another hash beside it', 'tile/0/001', 45 * 32],
+    ['another hash above it', 'tile/1/000.p/3', 5],
+  ])('%s', async (_, path, place) => {
+    const bytes = at(small, path);
+    expect((await proofWith(path, bytes)).index).toBe(300);
+    await expect(proofWith(path, spliced(bytes, place, 1, (bytes[place] ?? 0) ^ 1))).rejects.toThrow(
+      refusal('tlog', /./),
+    );
+  });
 });

@@ -1,11 +1,12 @@
 /** What people carry to an offline root and back: each file is genuine except in one thing. */
 import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readCarried, rootIn, signerIn } from '@chancery/ca/ceremony/folder.ts';
 import { readAuthorityRequest, writeAuthorityRequest } from '@chancery/ca/ceremony/request.ts';
 import { readRoot, writeCertificate } from '@chancery/ca/ceremony/root.ts';
+import { planSigning } from '@chancery/ca/ceremony/sign.ts';
 import { readPem, writePem } from '@chancery/shared/der/pem.ts';
 import { hex, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { generateKey, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
@@ -136,6 +137,28 @@ test('I163 a request that was signed before is not signed again, and its answer 
   const [kept = '', ...more] = readdirSync(join(dir, 'issued'));
   expect(more).toEqual([]);
   expect(readFileSync(join(dir, 'issued', kept), 'utf8')).toBe(answer);
+});
+
+describe('I301 an offline root signs nothing', () => {
+  test('where others may write in its folder', async () => {
+    const { dir } = await offlineRoot(folder, trustDomain, 'ecdsa-p256');
+    for (const mode of [0o720, 0o702, 0o777]) {
+      chmodSync(dir, mode);
+      expect(() => rootIn(dir)).toThrow(refusal('file_mode', /./));
+    }
+    chmodSync(dir, 0o700);
+    expect(rootIn(dir)).toMatchObject({ algorithm: 'ecdsa-p256' });
+  });
+
+  test('before it is valid, and from its end on', async () => {
+    const { order, root, sign } = await offlineRoot(folder, trustDomain, 'ecdsa-p256');
+    const { notBefore, notAfter } = root.certificate;
+    const request = await requestOf(signerOf(generateKey()));
+    const says = refusal('authority_unfit', /^the root is valid from /);
+    for (const now of [new Date(notBefore.getTime() - 1), notAfter])
+      expect(() => planSigning({ ...order, request: utf8(request), now })).toThrow(says);
+    expect(await sign(request, { now: new Date(notAfter.getTime() - 1000) })).toContain('CERTIFICATE');
+  });
 });
 
 describe('I76 the file of a root', () => {

@@ -14,7 +14,7 @@ export interface PersonIssuer {
   /** Claims of the next tokens, over those that are right; undefined leaves one out. */
   person: Readonly<Record<string, unknown>>;
   /** An ID token, as `person` for this nonce. */
-  token(nonce: string): string;
+  token(nonce: string, algorithm?: 'RS256' | 'ES256'): string;
   /** The person enters the code that a device shows. */
   approve(userCode: string): void;
   close(): Promise<void>;
@@ -36,13 +36,14 @@ const refused = (error: string): Answer => json(400, { error });
 
 export async function startPersonIssuer(now: () => Date = () => new Date()): Promise<PersonIssuer> {
   const key = signingKey('people-1');
+  const ecdsa = signingKey('people-2', 'ES256');
   const codes = new Map<string, Grant>();
   const devices = new Map<string, Grant & { readonly userCode: string }>();
-  const token = (nonce: string): string => {
+  const token = (nonce: string, algorithm = 'RS256'): string => {
     const iat = Math.floor(now().getTime() / 1000);
     const right = { iss: served.url, aud: CLIENT, azp: CLIENT, sub: 'ada', nonce, iat, exp: iat + 60 };
     const claims = { ...right, auth_time: iat, preferred_username: 'ada.l', ...issuer.person };
-    return writeJws(JSON.parse(JSON.stringify(claims)), key);
+    return writeJws(JSON.parse(JSON.stringify(claims)), algorithm === 'ES256' ? ecdsa : key);
   };
   const authorise = (query: URLSearchParams): Answer => {
     const redirectUri = query.get('redirect_uri') ?? '';
@@ -88,7 +89,7 @@ export async function startPersonIssuer(now: () => Date = () => new Date()): Pro
     if (method === 'POST' && pathname === '/token') return exchange(form);
     if (method === 'POST' && pathname === '/device') return device(form);
     if (pathname === '/auth') return authorise(searchParams);
-    if (pathname === '/jwks') return json(200, { keys: [publicJwk(key)] });
+    if (pathname === '/jwks') return json(200, { keys: [key, ecdsa].map(publicJwk) });
     if (pathname !== '/.well-known/openid-configuration') return { status: 404 };
     return json(200, {
       issuer: served.url,
