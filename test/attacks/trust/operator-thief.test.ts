@@ -157,10 +157,12 @@ function listen(): Promise<number> {
 }
 
 /** The command line of an operator who signed in before the theft, and goes to this address. */
-async function run(at: string, ...args: readonly string[]): Promise<Ran> {
+const run = (at: string, ...args: readonly string[]): Promise<Ran> => runWith(logKey, at, ...args);
+
+async function runWith(known: string | undefined, at: string, ...args: readonly string[]): Promise<Ran> {
   const times = { notBefore: new Date(), notAfter: new Date(Date.now() + HOUR_MS), renewAfter: new Date() };
   keepSession(
-    { address: at, bundle, logKey, svid: { id: parseSpiffeId(OPERATOR), ...operator, ...times } },
+    { address: at, bundle, logKey: known, svid: { id: parseSpiffeId(OPERATOR), ...operator, ...times } },
     env,
   );
   process.env['XDG_STATE_HOME'] = env.XDG_STATE_HOME;
@@ -206,6 +208,23 @@ test('I250 the command line asks a thief for nothing, and says what to do', asyn
   expect(ran.stderr).toMatch(/the key of the CA's audit log does not stand behind the certificate/);
   expect(heard).toEqual([]);
 });
+
+test.each(['authorities', 'login'])(
+  'I288 %s by a sign-in of an older release asks nobody for the key of the log',
+  async (command) => {
+    heard = [];
+    onProve = async (asked) => ({
+      note: signPeer(peerOf(asked), own.verifier, own.privateKey),
+      logKey: own.text,
+    });
+    const ran = await runWith(undefined, address, command);
+    expect(ran).toMatchObject({ status: 1, stdout: '' });
+    expect(ran.stderr).toMatch(
+      /an older release signed you in at .*: chancery-ca login --ca .* --bundle FILE/,
+    );
+    expect(heard).toEqual([]);
+  },
+);
 
 test('I250 another certificate on a later connection of the same command is refused', async () => {
   const channel = channelTo(`127.0.0.1:${served.ca.port}`, bundle, undefined);

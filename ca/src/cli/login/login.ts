@@ -31,7 +31,7 @@ import { byCode } from './code.ts';
 import { byDevice } from './device.ts';
 import { endpointsOf } from './issuer.ts';
 import { callFailed, proveCa } from './proof.ts';
-import { keepSession, keptSession, lastAddress } from './session.ts';
+import { keepSession, keptSession, lastAddress, logKeyOf } from './session.ts';
 
 const MAX_BYTES = 1024 * 1024;
 const CALL_MS = 30_000;
@@ -99,7 +99,7 @@ function trustFor(invocation: Invocation, address: string, { env }: Io): Trusted
       throw new MisuseError(
         'the first sign-in at a CA needs --bundle FILE, which `chancery-ca bundle` prints',
       );
-    return kept;
+    return { ...kept, logKey: logKeyOf(kept) };
   }
   const text = readTrustedFile(file, { maxBytes: MAX_BYTES, code: 'bundle' }).toString('latin1');
   const authorities = readPem(text, 'CERTIFICATE', 'bundle');
@@ -109,7 +109,7 @@ function trustFor(invocation: Invocation, address: string, { env }: Io): Trusted
   return { bundle: { authorities, sequence: 0n, trustDomain }, logKey: undefined };
 }
 
-/** Without a key of the log, the one that the CA names is taken. */
+/** Without a key of the log, the one that the CA names is taken: only beside a file that was carried here. */
 interface Trusted {
   readonly bundle: Bundle;
   readonly logKey: string | undefined;

@@ -95,6 +95,16 @@ export function keptSession(address: string, env: Env): Session | undefined {
   };
 }
 
+/**
+ * Throws no_peer for what an older release left: who has stolen an authority answers under the roots in it, too, and
+ * could name a key of its own.
+ */
+export function logKeyOf({ address, logKey }: Pick<Session, 'address' | 'logKey'>): string {
+  const then = `chancery-ca login --ca ${address} --bundle FILE, which \`chancery-ca bundle\` prints there`;
+  ensure(logKey !== undefined, 'no_peer', `an older release signed you in at ${address}: ${then}`);
+  return logKey;
+}
+
 function parsed(file: string): unknown {
   try {
     return JSON.parse(Buffer.from(readProtectedFile(file, MAX_BYTES)).toString());

@@ -10,7 +10,7 @@ import { paths, readCaConfig } from '../../config.ts';
 import { configFile, foundConfig } from '../flags.ts';
 import { channelTo } from '../login/channel.ts';
 import { proveCa } from '../login/proof.ts';
-import { keptSession, lastAddress } from '../login/session.ts';
+import { keptSession, lastAddress, logKeyOf } from '../login/session.ts';
 import { type FailedCall, nobodyServes, refusalFrom } from './refusal.ts';
 
 const CALL_SECONDS = 30;
@@ -86,9 +86,7 @@ async function doorOf(invocation: Invocation) {
     const isGood = session !== undefined && session.svid.notAfter > new Date();
     const says = session === undefined ? 'you are not signed in' : 'your sign-in has ended';
     ensure(isGood, 'no_peer', `${says} at ${address}: chancery-ca login --ca ${address}`);
-    const { logKey } = session;
-    const older = `an older release signed you in at ${address}: chancery-ca login --ca ${address}`;
-    ensure(logKey !== undefined, 'no_peer', older);
+    const logKey = logKeyOf(session);
     const channel = channelTo(address, session.bundle, session.svid);
     await proveCa(channel, logKey);
     const { credentials, options } = channel;
