@@ -6,8 +6,8 @@ import { tileLog } from '../../../test/kit/tlog.ts';
 import { equal } from '../ground/bytes.ts';
 import { signCheckpoint } from './checkpoint.ts';
 import { noteKey } from './note.ts';
-import { PRUNED_TOGETHER, readBundle, TILE_WIDTH } from './tile.ts';
 import { readEntryProof } from './read-log.ts';
+import { PRUNED_TOGETHER, readBundle, TILE_WIDTH } from './tile.ts';
 import { verifyLog } from './verify-log.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
