@@ -99,6 +99,7 @@ describe('accepted configs', () => {
     expect(paths('/d')).toEqual({
       state: '/d/state.json',
       socket: '/d/agent.sock',
+      crls: '/d/crls',
       spool: '/d/spool',
     });
   });

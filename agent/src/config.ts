@@ -132,6 +132,7 @@ export const paths = (dataDir: string) => ({
   state: resolve(dataDir, 'state.json'),
   socket: resolve(dataDir, 'agent.sock'),
   spool: resolve(dataDir, 'spool'),
+  crls: resolve(dataDir, 'crls'),
 });
 
 /** The config if no flag names one and there is no ./agent.yaml. */

@@ -1,13 +1,14 @@
 /** Keeps the CA's revocation lists (CRL) where an output asks for them. */
 import type { Agent, AgentDeps } from './agent.ts';
-import type { AgentSettings } from './config.ts';
+import { type AgentSettings, paths } from './config.ts';
 import { type Target, tlsTarget } from './svid/channel.ts';
-import { type KeptCrls, keepCrls } from './trust/crl/crls.ts';
+import { type CrlOptions, type KeptCrls, keepCrls } from './trust/crl/crls.ts';
 import { fetchCrls } from './trust/crl/fetch.ts';
+import { savedCrls } from './trust/crl/saved.ts';
 
 /** Undefined if no output asks. The caller closes it. */
 export function openCrls(
-  { outputs, ca }: Pick<AgentSettings, 'outputs' | 'ca'>,
+  { outputs, ca, dataDir }: Pick<AgentSettings, 'outputs' | 'ca' | 'dataDir'>,
   { trust, bundle }: Agent,
   deps: AgentDeps,
 ): KeptCrls | undefined {
@@ -15,5 +16,7 @@ export function openCrls(
   const judge = { now: () => deps.clock.now() };
   // Anybody may ask, also an agent whose keys stay in its platform.
   const target = (): Target => trust?.caTarget() ?? tlsTarget(ca.address, bundle.current(), undefined, judge);
-  return keepCrls({ ...deps, bundle, told: trust?.crls, fetch: (signal) => fetchCrls(target(), signal) });
+  const saved = savedCrls(paths(dataDir).crls, deps.log);
+  const fetch: CrlOptions['fetch'] = (signal) => fetchCrls(target(), signal);
+  return keepCrls({ ...deps, bundle, told: trust?.crls, saved, fetch });
 }

@@ -27,7 +27,6 @@ export const UNIT_TESTS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> 
   'ca/src/rpc/operator': [...shared('keys'), ...ca('attestors authority rpc/exchange rpc/trust')],
   'ca/src/rpc/server.ts': [PROTO],
   'agent/src/trust': shared('tls'),
-  'agent/src/trust/crl': shared('keys'),
   'agent/src/agent.ts': shared('der policy'),
   'agent/src/mcp/upstream/http': shared('spiffe'),
   'agent/src/mcp/gateway/request': agent('mcp/call-event.ts'),

@@ -73,6 +73,9 @@ function filesOf({ mode }: OutputSettings, { chain, key }: Holding, bundle: Bund
   ];
 }
 
+/** Whether the folder has lists, whatever their age. */
+export const hasLists = ({ dir }: Pick<OutputSettings, 'dir'>): boolean => fs.existsSync(join(dir, CRL_NAME));
+
 /** None where the output does not ask for them, and where there never were any. */
 function listsOf({ crl }: OutputSettings, { crls }: Holding, dir: string): readonly OutputFile[] {
   if (crl !== true) return [];

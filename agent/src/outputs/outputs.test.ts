@@ -75,11 +75,15 @@ test('has the revocation lists where it asks for them, and only then follows the
   const lists = () => readFileSync(join(dir, 'crl.pem'), 'utf8').match(/BEGIN X509 CRL/g)?.length;
   const asks = { dir, mode: '0600', crl: true, command: tell('asks') };
   const { crls, close } = start([asks, { dir: other, mode: '0600', command: tell('other') }]);
-  await until(() => read().length === 2);
-  expect(existsSync(join(dir, 'crl.pem'))).toBe(false);
+  await until(() => read().length === 1);
   crls.publish([{ der: root }, { der: second }]);
+  await until(() => read().length === 2);
+  expect(read()).toEqual(['asks', 'other']);
+  crls.publish([{ der: root }, { der: second }, { der: root }]);
   await until(() => read().length === 3);
-  expect(read()).toEqual(['asks', 'asks', 'other']);
+  expect(lists()).toBe(3);
+  crls.publish([{ der: root }, { der: second }]);
+  await until(() => read().length === 4);
   expect(lists()).toBe(2);
   expect(existsSync(join(other, 'crl.pem'))).toBe(false);
   await close();
@@ -91,6 +95,29 @@ test('has the revocation lists where it asks for them, and only then follows the
   const without = start([{ dir, mode: '0600' }]);
   await without.close();
   expect(readdirSync(dir)).not.toContain('crl.pem');
+});
+
+test('I281 publishes nothing without the lists that it asks for, for ten seconds, and says then that they lack', async () => {
+  const dir = join(base, 'first');
+  const { svid, bundle, crls, clock, states, close } = start([{ dir, mode: '0600', crl: true }]);
+  const missing = 'crl.pem is missing, since the CA has sent no revocation lists yet';
+  await until(() => clock.sleeping === 1);
+  // No news makes it go on without them.
+  svid.publish(keyed('second'));
+  bundle.publish(bundleOf(root, second));
+  await until(() => clock.sleeping === 1);
+  expect([existsSync(dir), states()[0]?.failure]).toEqual([false, missing]);
+  clock.advanceTo(addSeconds(NOW, 10));
+  await until(() => existsSync(join(dir, 'key.pem')));
+  expect([readFileSync(join(dir, 'key.pem'), 'utf8'), states()[0]?.failure]).toEqual(['second', missing]);
+  crls.publish([{ der: root }]);
+  await until(() => states()[0]?.failure === undefined);
+  expect(existsSync(join(dir, 'crl.pem'))).toBe(true);
+  await close();
+  // One that is ended meanwhile waits for nothing.
+  const ended = start([{ dir: join(base, 'ended'), mode: '0600', crl: true }]);
+  await ended.close();
+  expect(existsSync(join(base, 'ended'))).toBe(false);
 });
 
 /** Resolves when `holds` does; what it waits for happens in other processes. */

@@ -5,7 +5,7 @@ import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { OutputSettings } from '../config.ts';
-import { type Holding, writeOutput } from './files.ts';
+import { type Holding, hasLists, writeOutput } from './files.ts';
 import { type ChainsAbove, fullChain, type WrittenChain } from './full-chain.ts';
 import { type NotifyDeps, notifyReader } from './notify.ts';
 
@@ -45,6 +45,12 @@ export interface Outputs {
   close(): Promise<void>;
 }
 
+/**
+ * How long the first version waits for the lists: a server whose config names a missing `crl.pem` does not start, so
+ * with a CA that answers there is none. Without it for longer, the others are better than nothing.
+ */
+const FIRST_LISTS_SECONDS = 10;
+const NO_LISTS = 'crl.pem is missing, since the CA has sent no revocation lists yet';
 const RETRY = { firstSeconds: 1, lastSeconds: 60, spread: 0.2 };
 /** Together with the command's grace less than the 5 s that the process has to close. */
 const CLOSE_MS = 1_000;
@@ -90,6 +96,7 @@ class KeptOutput {
   #failure: string | undefined;
   #written: WrittenChain | undefined;
   #running: Promise<void> = Promise.resolve();
+  #listsBy: Date | undefined;
   #busy = false;
 
   constructor(output: OutputSettings, options: OutputsOptions) {
@@ -108,7 +115,8 @@ class KeptOutput {
   }
 
   state(): OutputState {
-    return { dir: this.#output.dir, failure: this.#failure, written: this.#written };
+    const failure = this.#failure ?? (this.#lacksLists() ? NO_LISTS : undefined);
+    return { dir: this.#output.dir, failure, written: this.#written };
   }
 
   change(): void {
@@ -132,6 +140,8 @@ class KeptOutput {
   /** Attempts until the newest state is written and its reader notified, or the output is closed. */
   async #run(): Promise<void> {
     let failures = 0;
+    if (this.#lacksLists()) await this.#untilLists();
+    if (this.#closed.signal.aborted && this.#lacksLists()) return;
     while (this.#done < this.#wanted) {
       const wanted = this.#wanted;
       if (await this.#attempt(failures + 1)) {
@@ -143,6 +153,18 @@ class KeptOutput {
       if (this.#closed.signal.aborted) return;
       if (failures > 0) await this.#pause(failures);
     }
+  }
+
+  #lacksLists(): boolean {
+    return this.hasLists && this.#options.crls?.has() !== true && !hasLists(this.#output);
+  }
+
+  /** Of the first version: at its end it has the lists, or waits no longer. */
+  async #untilLists(): Promise<void> {
+    const { clock } = this.#options;
+    this.#listsBy ??= addSeconds(clock.now(), FIRST_LISTS_SECONDS);
+    const by = this.#listsBy;
+    while (this.#lacksLists() && clock.now() < by && !this.#closed.signal.aborted) await this.#sleep(by);
   }
 
   async #attempt(attempt: number): Promise<boolean> {
@@ -176,9 +198,13 @@ class KeptOutput {
 
   async #pause(failures: number): Promise<void> {
     const { clock, random } = this.#options;
-    const seconds = backoffSeconds(RETRY, failures, random());
+    await this.#sleep(addSeconds(clock.now(), backoffSeconds(RETRY, failures, random())));
+  }
+
+  /** Until then, a change, or the end. */
+  async #sleep(until: Date): Promise<void> {
     this.#paused = new AbortController();
     if (this.#closed.signal.aborted) return;
-    await clock.sleepUntil(addSeconds(clock.now(), seconds), this.#paused.signal).catch(() => {});
+    await this.#options.clock.sleepUntil(until, this.#paused.signal).catch(() => {});
   }
 }

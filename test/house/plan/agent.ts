@@ -24,7 +24,7 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
     PROTO,
     ...agent('svid trust trust/state'),
   ],
-  'agent/src/trust/crl': [...shared('ground spiffe x509'), PROTO, ...agent('svid')],
+  'agent/src/trust/crl': [...shared('ground spiffe keys x509'), PROTO, ...agent('svid')],
   'agent/src/mcp-config.ts': shared('config policy'),
   'agent/src/config.ts': [...shared('text ground config spiffe health'), ...agent('evidence mcp-config.ts')],
   'agent/src/data-dir.ts': shared('ground unix'),

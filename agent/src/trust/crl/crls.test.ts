@@ -1,3 +1,6 @@
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import type { CrlPart } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
@@ -11,8 +14,10 @@ import { ManualClock } from '../../../../test/kit/manual-clock.ts';
 import { refusal } from '../../../../test/kit/refusal.ts';
 import { type KeptCrls, keepCrls } from './crls.ts';
 import { assembled, type OfferedCrls } from './fetch.ts';
+import { savedCrls } from './saved.ts';
 
 const root = makeAuthority('Root');
+const foreign = makeAuthority('Root');
 const trustDomain = parseTrustDomain('prod.example');
 const bundle = () => ({ trustDomain, authorities: [root.certificate.der], sequence: 1n });
 
@@ -27,6 +32,7 @@ let clock: ManualClock;
 let told: LiveValue<Uint8Array>;
 let trusted: LiveValue<ReturnType<typeof bundle>>;
 let kept: KeptCrls;
+let file: string;
 let answer: () => OfferedCrls;
 let asked = 0;
 beforeEach(() => {
@@ -35,16 +41,21 @@ beforeEach(() => {
   trusted = new LiveValue(() => new Error('none'), bundle());
   answer = () => offer(5n);
   asked = 0;
+  file = join(mkdtempSync(join(tmpdir(), 'crls-')), 'crls');
   keep(told);
 });
-afterEach(() => kept.close());
+afterEach(async () => {
+  await kept.close();
+  rmSync(dirname(file), { recursive: true });
+});
 
 function keep(by: LiveValue<Uint8Array> | undefined): void {
   const fetch = async () => {
     asked += 1;
     return answer();
   };
-  kept = keepCrls({ fetch, bundle: trusted, told: by, clock, random: () => 0.5, log: silentLog });
+  const saved = savedCrls(file, silentLog);
+  kept = keepCrls({ fetch, bundle: trusted, told: by, saved, clock, random: () => 0.5, log: silentLog });
 }
 const until = (check: () => void) => vi.waitFor(check, { timeout: 20_000, interval: 5 });
 const held = (number: bigint) => until(() => expect(kept.lists.current()[0]?.number).toBe(number));
@@ -88,6 +99,43 @@ describe('the lists are asked for', () => {
     await settled();
     clock.advanceTo(after(62));
     await until(() => expect(asked).toBe(2));
+  });
+});
+
+describe('I282 a restart without the CA', () => {
+  const again = async () => {
+    await held(5n);
+    await kept.close();
+    answer = () => {
+      throw new IdentityError('unavailable', 'the CA does not answer');
+    };
+  };
+
+  test('has the lists of before at once', async () => {
+    await again();
+    keep(told);
+    expect(kept.lists.current()[0]?.number).toBe(5n);
+    await until(() => expect(kept.failure()).toBe('the CA does not answer'));
+  });
+
+  test.each([
+    ['that have ended', () => clock.advanceTo(after(3600))],
+    ['of another root', () => trusted.publish({ ...bundle(), authorities: [foreign.certificate.der] })],
+    [
+      'that were changed',
+      () => writeFileSync(file, readFileSync(file, 'latin1').replace(/.{9}\n$/, 'AAAAAAAA=\n')),
+    ],
+    ['whose file is no such file', () => writeFileSync(file, 'lists')],
+    ['that others could read', () => chmodSync(file, 0o644)],
+  ])('has none %s, and starts', async (_, spoil) => {
+    await again();
+    spoil();
+    keep(told);
+    expect(kept.lists.has()).toBe(false);
+    answer = () => offer(6n, after(7200));
+    await settled();
+    clock.advanceTo(new Date(clock.now().getTime() + 3000));
+    if (trusted.current().authorities[0] === root.certificate.der) await held(6n);
   });
 });
 

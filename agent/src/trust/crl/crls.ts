@@ -11,6 +11,7 @@ import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { acceptCrls, type HeldCrl } from './accept.ts';
 import type { OfferedCrls } from './fetch.ts';
+import type { SavedCrls } from './saved.ts';
 
 export interface CrlOptions {
   /** Asks the CA. Throws a refusal. */
@@ -18,6 +19,8 @@ export interface CrlOptions {
   readonly bundle: Source<Bundle>;
   /** What the CA says of its lists on the trust stream; undefined if there is no stream. */
   readonly told: Pick<Source<Uint8Array>, 'onChange'> | undefined;
+  /** Where they are kept for a restart. */
+  readonly saved: SavedCrls;
   readonly clock: Clock;
   /** From 0 up to 1. */
   readonly random: () => number;
@@ -42,6 +45,7 @@ const DUE_AT = 0.6;
 /** Asks at once. The caller closes it. */
 export function keepCrls(options: CrlOptions): KeptCrls {
   const keeper = new CrlKeeper(options);
+  keeper.resume();
   const stop = new AbortController();
   const stops = [
     options.bundle.onChange(() => keeper.wake()),
@@ -72,6 +76,13 @@ class CrlKeeper {
     this.#options = options;
   }
 
+  /** Begins with what was saved and is still in force, by the bundle of now. */
+  resume(): void {
+    const { saved, bundle, clock } = this.#options;
+    const { lists } = acceptCrls(saved.read(), { bundle: bundle.current(), held: [], now: clock.now() });
+    if (lists.length > 0) this.lists.publish(lists);
+  }
+
   wake(): void {
     this.#woken.abort();
   }
@@ -97,8 +108,11 @@ class CrlKeeper {
       const held = this.lists.has() ? this.lists.current() : [];
       const accepted = acceptCrls(lists, { bundle: bundle.current(), held, now: clock.now() });
       this.#state = state;
-      if (accepted.lists.length > 0 && !isSame(held, accepted.lists)) this.lists.publish(accepted.lists);
       this.failure = accepted.problems[0];
+      if (accepted.lists.length > 0 && !isSame(held, accepted.lists)) {
+        this.lists.publish(accepted.lists);
+        await this.#options.saved.write(accepted.lists);
+      }
     } catch (error) {
       if (signal.aborted) return false;
       this.failure = error instanceof Error ? error.message : String(error);

@@ -16,7 +16,8 @@ export interface OfferedCrls {
 const CALL_MS = 120_000;
 /** A CA has a few intermediates and roots at once. */
 const MAX_LISTS = 64;
-const MAX_TOTAL_BYTES = 8 * MAX_CRL_BYTES;
+/** Of all lists together. */
+export const MAX_TOTAL_BYTES = 8 * MAX_CRL_BYTES;
 
 /** Why an older CA gives no lists, and what to do. */
 const OLDER = 'the CA makes no revocation lists (CRL), because it is older than this agent: upgrade the CA';
