@@ -67,11 +67,11 @@ export async function openLog(settings: CaSettings, deps: OpenLogDeps): Promise<
   const { keep: keepSeconds } = settings.audit;
   const pruner = keepSeconds === undefined ? undefined : startPruner({ ...deps, files, keepSeconds });
   const close = async () => void (await Promise.all([growing.close(), index.close(), pruner?.close()]));
-  const { isFailing, checkpoint } = growing;
+  const { isFailing, standstill, checkpoint } = growing;
   const uncopiedSeconds = () => copies?.uncopiedSeconds();
   const pruned = () => pruner?.pruned();
   const nextPruningAt = () => pruner?.nextAt();
   const notes = new StateNotes(key);
   const told = { uncopiedSeconds, pruned, nextPruningAt };
-  return { isFailing, checkpoint, close, vouchers, verifier, notes, ...told };
+  return { isFailing, standstill, checkpoint, close, vouchers, verifier, notes, ...told };
 }

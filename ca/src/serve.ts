@@ -28,7 +28,7 @@ import type { KeyHomes } from './keys/homes.ts';
 import { openMetrics } from './measure.ts';
 import { openRequests, type Requests } from './offline/requests.ts';
 import { keysOf } from './open-keys.ts';
-import { openLog } from './open-log.ts';
+import { type OpenLog, openLog } from './open-log.ts';
 import { openPlatforms, openSignIn } from './open-outside.ts';
 import { openPublic } from './open-public.ts';
 import { openRecovery } from './open-recovery.ts';
@@ -53,7 +53,7 @@ import { openTold, type ToldDeps } from './store/sqlite/file/migration-log.ts';
 import type { openSqliteThread } from './store/sqlite/sqlite.ts';
 import type { Store } from './store/store.ts';
 import { MAX_KEPT, Successions } from './succession/successions.ts';
-import { startUpkeep, whyUnfit } from './upkeep.ts';
+import { startUpkeep, whyImpaired, whyUnfit } from './upkeep.ts';
 
 export interface ServeDeps {
   readonly clock: Clock;
@@ -178,7 +178,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const metrics = openMetrics({ ...deps, ...measured, recovery, lists });
   const successions = new Successions(clock, deps.random(32), await store.successions(MAX_KEPT));
   const [callers, nonces] = [new Callers<Caller>(), new Nonces(clock, deps.random)];
-  const [{ outcome, observe }, { vouchers, notes, checkpoint }] = [metrics, auditLog];
+  const [{ outcome, observe }, { vouchers, notes, checkpoint, standstill }] = [metrics, auditLog];
   const told = { vouchers, notes, checkpoint, recovery };
   const watched = { registry, revocations, successions, authorities, agents, ...told };
   const rooms = { ...watched, ...rates, callers, nonces, slow: doors.slow, outcome, observe, turnedAway };
@@ -188,8 +188,8 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const copyPath = paths(settings.dataDir).databaseCopy;
   const [people, twoPeople] = [() => peopleSeen(store), settings.operators?.twoPeople ?? false];
   const unfit = () => recovery.whyHeld() ?? whyUnfit(deps, authorities, own);
-  const operating = { ...steps, ...rates, audit, copyPath, people, twoPeople };
-  const itself = itselfOf(settings, { ...deps, unfit });
+  const operating = { ...steps, ...rates, audit, copyPath, people, twoPeople, standstill };
+  const itself = itselfOf(settings, { ...deps, unfit, standstill });
   const operator = openOperator({ ...deps, ...watched, ...operating, ...itself });
 
   const signIn = openSignIn(settings, { ...deps, ...watched });
@@ -199,19 +199,23 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const port = await listenAll(settings, { ...deps, ...rooms, doors, inject: server.inject, svid: own.svid });
   const { listen, healthOnly } = settings.http;
   const at = { ...hostAndPort(listen), metrics: healthOnly ? undefined : metrics };
-  const http = await serveHealth({ ...at, unfit, log });
+  const http = await serveHealth({ ...at, ...itself.self, log });
   open.push(http, startUpkeep({ ...deps, ...steps, authorities, revocations, own }));
   log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
   return { port, httpPort: http.port, ...ports };
 }
 
 /** What an operator may ask of this process itself. */
-const itselfOf = (settings: CaSettings, deps: OpenDeps & Pick<Self, 'unfit'>) => ({
+const itselfOf = (
+  settings: CaSettings,
+  deps: OpenDeps & Pick<Self, 'unfit'> & Pick<OpenLog, 'standstill'>,
+) => ({
   self: {
     version: deps.version,
     since: deps.clock.now(),
     loaded: { settings: settingsIn(settings), files: deps.fileReads.digests },
     unfit: deps.unfit,
+    impaired: () => whyImpaired(deps.standstill()),
   } satisfies Self,
   keepSeconds: settings.audit.keep,
 });

@@ -7,6 +7,7 @@ import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Authorities } from './authority/authorities.ts';
 import { type JwtKeyDeps, settleJwtKey } from './jwt/keys.ts';
+import { type Standstill, saysStandstill } from './log/sequencer.ts';
 import type { OwnCertificate } from './own-certificate.ts';
 import type { Revocations } from './revocation/revocations.ts';
 import { KEPT_EXPIRED_MS } from './store/kept.ts';
@@ -95,6 +96,10 @@ export interface UnfitDeps {
   readonly clock: Clock;
   readonly store: Pick<Store, 'ensureOwnFiles' | 'waitedSeconds'>;
 }
+
+/** A sentence for /readyz of a CA that issues all the same; undefined if all works. */
+export const whyImpaired = (standstill: Standstill | undefined): string | undefined =>
+  standstill && saysStandstill(standstill);
 
 /** A sentence for /readyz; undefined if the CA can issue and be reached. */
 export function whyUnfit(

@@ -54,14 +54,16 @@ function logOf(entries: readonly string[]): Map<string, Uint8Array> {
   return files.set('checkpoint', Buffer.from(note));
 }
 
-function restored(read: (path: string) => Uint8Array | undefined) {
+function restored(read: ((path: string) => Uint8Array | undefined) | undefined, checkpointCopies?: string) {
   describeBackup();
+  const audit = { checkpointCopies, copyEvery: 3600 };
   const settings = {
     ...{ dataDir: join(folder, 'data'), trustDomain },
-    ...{ keyEncryptionKey: join(folder, 'kek'), passphrase: undefined },
+    ...{ keyEncryptionKey: join(folder, 'kek'), passphrase: undefined, audit },
   };
+  const log = read && { read: async (path: string) => read(path), key: () => key.verifier };
   return restore({
-    ...{ backup, settings, log: { read: async (path) => read(path), key: () => key.verifier } },
+    ...{ backup, settings, log },
     ...{ reason: undefined, by: 'the test', now: NOW, isOldAgreed: false, dryRun: true },
     onProgress: () => {},
   });
@@ -85,6 +87,22 @@ test('a log that goes on otherwise than the backup is refused, with the entry', 
   await expect(restored((path) => other.get(path))).rejects.toThrow(
     refusal('tlog', /entry 0 of the log is another one than in the backup/),
   );
+});
+
+test('I308 where a copy of a checkpoint has more than is restored, it says that the log will not go on', async () => {
+  const copies = join(folder, 'copies');
+  const unreadable = /^the copies of checkpoints cannot be read, .*ENOENT/;
+  expect((await restored(undefined, copies)).standstill).toMatch(unreadable);
+  mkdirSync(copies);
+  for (const size of [1, 2, 0]) writeFileSync(join(copies, `${size}.checkpoint`), '');
+  const without = await restored(undefined, copies);
+  expect(without.standstill).toMatch(
+    /will not go on: the copy 2\.checkpoint in .* than the 1 of what .*\(--log\)/,
+  );
+  expect((await restored(undefined)).standstill).toBeUndefined();
+  const log = logOf([...logEndOf(database()).entries, revocationOf('stolen')]);
+  const withLog = await restored((path) => log.get(path), copies);
+  expect([withLog.lost.length, withLog.standstill]).toEqual([1, undefined]);
 });
 
 test.each([0, 1])(

@@ -21,6 +21,7 @@ const order = (days: number, isOldAgreed: boolean) => ({
     trustDomain: 'prod.example' as never,
     keyEncryptionKey: join(folder, 'kek'),
     passphrase: undefined,
+    audit: { checkpointCopies: undefined, copyEvery: 3600, keep: undefined },
   },
   log: undefined,
   reason: undefined,

@@ -22,6 +22,7 @@ import type { ReadFile } from '@chancery/shared/tlog/read-log.ts';
 import { verifyLog } from '@chancery/shared/tlog/verify-log.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { type CaSettings, paths } from '../config.ts';
+import { copiesIn } from '../log/copies.ts';
 import { ensureSound } from '../store/sqlite/file/copy.ts';
 import {
   beginLife,
@@ -34,7 +35,10 @@ import { CONFIG, DERIVATION, KEYS, type Manifest, readManifest, verifyFiles } fr
 
 export interface RestoreOrder {
   readonly backup: string;
-  readonly settings: Pick<CaSettings, 'dataDir' | 'trustDomain' | 'keyEncryptionKey' | 'passphrase'>;
+  readonly settings: Pick<
+    CaSettings,
+    'dataDir' | 'trustDomain' | 'keyEncryptionKey' | 'passphrase' | 'audit'
+  >;
   /** A copy of the folder with the audit log, newer than the backup. */
   readonly log:
     | { readonly read: ReadFile; readonly key: (keyFile: string, keks: KeyEncryption) => NoteKey }
@@ -59,6 +63,8 @@ export interface Restored {
   readonly life: number | undefined;
   /** It issues nothing before gateways have handed back what they know. */
   readonly holds: boolean;
+  /** Why the audit log will not go on; undefined if it will. */
+  readonly standstill: string | undefined;
 }
 
 /** Throws backup, file, file_mode, store, tlog. */
@@ -174,15 +180,30 @@ async function build(temporary: string, manifest: Manifest, order: RestoreOrder)
       ? []
       : await lostEntries(end, log.key(at.logKey, keksOf(order, manifest)), { ...order, log });
   const holds = log === undefined && reason === undefined;
-  if (order.dryRun) return { manifest, lost, life: undefined, holds };
+  const entries = end.size + end.entries.length + lost.length;
+  const standstill = await whyNoGrowth(entries, settings.audit.checkpointCopies);
+  if (order.dryRun) return { manifest, lost, life: undefined, holds, standstill };
   const derivation = derivationOf(order, manifest);
   if (derivation !== undefined)
     writeFileAtomic(settings.keyEncryptionKey, utf8(`${derivationText(derivation)}\n`), 0o600);
-  const entries = end.size + end.entries.length + lost.length;
   const life = beginLife(at.database, { now, backupAt, lost, reason, by, entries, holds });
   if (fs.existsSync(settings.dataDir)) fs.rmdirSync(settings.dataDir);
   fs.renameSync(temporary, settings.dataDir);
-  return { manifest, lost, life, holds };
+  return { manifest, lost, life, holds, standstill };
+}
+
+/** As the CA will find it when it serves: it signs nothing where a copy may prove what it does not have. */
+async function whyNoGrowth(entries: number, folder: string | undefined): Promise<string | undefined> {
+  if (folder === undefined) return undefined;
+  const [newest] = await copiesIn(folder).catch((error: unknown) => [String(error)]);
+  if (typeof newest === 'string')
+    return `the copies of checkpoints cannot be read, so the audit log may not go on: ${newest}`;
+  if (newest === undefined || newest <= entries) return undefined;
+  return (
+    `the audit log will not go on: the copy ${newest}.checkpoint in ${folder} has more entries than the ` +
+    `${entries} of what is restored. Restore with a newer copy of the log (--log); or keep these copies as ` +
+    'evidence, and give audit.checkpointCopies another folder before the CA serves (docs/audit.md, "When")'
+  );
 }
 
 /** Takes them from the pass that verifies them: who can write there changes nothing after it. Throws tlog, store. */

@@ -157,6 +157,8 @@ test('while the log is refused, `isFailing` holds, and it goes on by itself once
   const running = restored.sequencer.run();
   await vi.waitFor(() => expect(clock.sleeping).toBe(1));
   expect(restored.sequencer.isFailing).toBe(true);
+  const reason = expect.stringMatching(/^the copy 20\.checkpoint .* is older/);
+  expect(restored.sequencer.standstill).toEqual({ since: NOW, reason });
   fs.rmSync(copyOf(20));
   clock.advanceTo(after(6));
   await vi.waitFor(() => expect(restored.sequencer.isFailing).toBe(false));

@@ -98,7 +98,7 @@ export class Copies {
 
   /** The database is read after the folder: what another process copies meanwhile is in it. */
   async #compareAll(rootAt: RootAt): Promise<void> {
-    const sizes = (await fs.readdir(this.#deps.folder)).flatMap(sizeOf).sort((a, b) => b - a);
+    const sizes = await copiesIn(this.#deps.folder);
     const { store } = this.#deps;
     const signed = (await store.checkpoint())?.size ?? 0;
     const { folder } = this.#deps;
@@ -159,6 +159,10 @@ const TORN =
   'a checkpoint of that size may have been signed. Move the file away and keep it; docs/audit.md says how to go on';
 const NO_COPY =
   'is no checkpoint of this log: move it away and keep it, and give each CA a folder of its own';
+
+/** The numbers of entries that the names of copies say, the greatest first. Throws what the file system refuses. */
+export const copiesIn = async (folder: string): Promise<readonly number[]> =>
+  (await fs.readdir(folder)).flatMap(sizeOf).sort((a, b) => b - a);
 
 const nameOf = (size: number): string => `${size}.checkpoint`;
 

@@ -1,7 +1,8 @@
 /** What the audit log will be pruned of next, and when, for operators and metrics. */
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { PRUNED_TOGETHER } from '@chancery/shared/tlog/tile.ts';
-import type { LogStore } from '../store/log-store.ts';
+import type { LogStore, Waiting } from '../store/log-store.ts';
+import type { Standstill } from './sequencer.ts';
 
 export interface Retention {
   /** Undefined if entries are kept for ever. */
@@ -16,6 +17,25 @@ export interface Retention {
   /** When the next go; undefined if more entries are awaited, or all are kept. It may have passed: they are going. */
   readonly nextAt: Date | undefined;
 }
+
+/** The log, as an operator sees it. */
+export interface LogStatus extends Retention {
+  /** Events that are not in it yet. */
+  readonly waiting: Waiting;
+  /** Why it does not grow; undefined while it does. */
+  readonly standstill: Standstill | undefined;
+}
+
+/** As it is now. Throws store. */
+export const logStatusOf = async (
+  store: Pick<LogStore, 'pruning' | 'checkpoint' | 'waiting'>,
+  keepSeconds: number | undefined,
+  standstill: Standstill | undefined,
+): Promise<LogStatus> => ({
+  ...(await retentionOf(store, keepSeconds)),
+  waiting: await store.waiting(),
+  standstill,
+});
 
 /** As it is now. Throws store. */
 export async function retentionOf(

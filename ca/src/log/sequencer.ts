@@ -28,6 +28,16 @@ const PAUSE_SECONDS = 0.75;
 /** After a failure. */
 const RETRY_SECONDS = 5;
 
+/** Why the log does not grow, and since when. */
+export interface Standstill {
+  readonly since: Date;
+  readonly reason: string;
+}
+
+/** For a person. */
+export const saysStandstill = ({ since, reason }: Standstill): string =>
+  `the audit log does not grow since ${since.toISOString()}, and events wait in the database: ${reason}`;
+
 /** Where the log is: the tree of the newest checkpoint, and how far the database was read for the next. */
 interface Place {
   readonly checkpoint: LogCheckpoint | undefined;
@@ -41,7 +51,7 @@ export class Sequencer {
   readonly #stop = new AbortController();
   /** Undefined before the first step, and after a failed one. */
   #place: Place | undefined;
-  #isFailing = false;
+  #standstill: Standstill | undefined;
   #newest = '';
 
   constructor(deps: SequencerDeps) {
@@ -55,7 +65,12 @@ export class Sequencer {
 
   /** True while the log does not grow: the newest step failed. */
   get isFailing(): boolean {
-    return this.#isFailing;
+    return this.#standstill !== undefined;
+  }
+
+  /** Undefined while it grows. */
+  get standstill(): Standstill | undefined {
+    return this.#standstill;
   }
 
   /** Resolves with the number of integrated entries. Throws tlog, store, and what the file system refuses. */
@@ -83,28 +98,25 @@ export class Sequencer {
   async run(): Promise<void> {
     const { clock, log, copies } = this.#deps;
     const { signal } = this.#stop;
-    let failing: string | undefined;
     while (!signal.aborted) {
       let pause = PAUSE_SECONDS;
       try {
         if ((await this.step()) >= MAX_STEP) pause = 0;
         const newest = this.#place?.checkpoint;
         if (newest !== undefined) await copies?.keep(newest);
-        if (failing !== undefined) log.info({}, 'the audit log grows again');
-        failing = undefined;
-        this.#isFailing = false;
+        if (this.isFailing) log.info({}, 'the audit log grows again');
+        this.#standstill = undefined;
       } catch (error) {
         if (signal.aborted) return;
-        this.#isFailing = true;
         this.#place = undefined;
         pause = RETRY_SECONDS;
-        const says = error instanceof Error ? error.message : String(error);
-        if (says !== failing)
+        const reason = error instanceof Error ? error.message : String(error);
+        if (reason !== this.#standstill?.reason)
           log.error(
             { err: error },
             'the audit log does not grow; events are kept in the database, and it is tried again',
           );
-        failing = says;
+        this.#standstill = { since: this.#standstill?.since ?? clock.now(), reason };
       }
       await clock.sleepUntil(addSeconds(clock.now(), pause), signal).catch(() => {});
     }
@@ -152,6 +164,8 @@ export interface GrowingLog {
   checkpoint(): string;
   /** True while it does not grow. */
   isFailing(): boolean;
+  /** Why it does not grow; undefined while it does. */
+  standstill(): Standstill | undefined;
   /** Waits for the step under way. */
   close(): Promise<void>;
 }
@@ -163,6 +177,7 @@ export function startSequencer(deps: SequencerDeps): GrowingLog {
   return {
     checkpoint: () => sequencer.checkpoint,
     isFailing: () => sequencer.isFailing,
+    standstill: () => sequencer.standstill,
     close: () => {
       sequencer.stop();
       return running;

@@ -4,7 +4,8 @@ import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { OWN_NODE } from '../agents/holders.ts';
 import { isTainted, isUnder } from '../authority/records.ts';
-import { retentionOf } from '../log/retention.ts';
+import { logStatusOf } from '../log/retention.ts';
+import type { Standstill } from '../log/sequencer.ts';
 import type { Identity } from '../registry/identity/identity.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { EntryQuery, LogStore } from '../store/log-store.ts';
@@ -21,7 +22,9 @@ import { reading, type VerbDeps } from './verb.ts';
 export interface AuditDeps extends VerbDeps {
   /** How long entries are kept; undefined for ever. */
   readonly keepSeconds: number | undefined;
-  readonly store: Pick<LogStore, 'search' | 'pruning' | 'checkpoint'> &
+  /** Why the log does not grow; undefined while it does. */
+  readonly standstill: () => Standstill | undefined;
+  readonly store: Pick<LogStore, 'search' | 'pruning' | 'checkpoint' | 'waiting'> &
     Pick<AgentStore, 'certified'> &
     Pick<CertificateStore, 'issuance'> &
     Pick<AuthorityStore, 'authorities'>;
@@ -52,7 +55,11 @@ export const auditVerbs = (deps: AuditDeps) => ({
     deps,
   ),
   /** How long it is kept, and what goes next. */
-  auditStatus: reading('auditStatus', () => retentionOf(deps.store, deps.keepSeconds), deps),
+  auditStatus: reading(
+    'auditStatus',
+    () => logStatusOf(deps.store, deps.keepSeconds, deps.standstill()),
+    deps,
+  ),
   /** A page of unexpired certificates: what is wrong with them. */
   checkCertificates: reading(
     'checkCertificates',

@@ -14,6 +14,8 @@ export interface Self {
   readonly loaded: Loaded;
   /** Why it is not ready; undefined if it is. */
   readonly unfit: () => string | undefined;
+  /** What does not work while it issues; undefined if all does. */
+  readonly impaired: () => string | undefined;
 }
 
 /** An authority that signs, or may come to sign, or that agents trust. */
@@ -22,7 +24,7 @@ export interface ServingAuthority extends Pick<StoredAuthority, 'kind' | 'serial
 }
 
 /** The answer to an operator. */
-export interface Serving extends Omit<Self, 'unfit'> {
+export interface Serving extends Omit<Self, 'unfit' | 'impaired'> {
   readonly unfit: string | undefined;
   /** Version of the resources in force, and how many there are. */
   readonly policy: number;
@@ -50,15 +52,16 @@ export interface ServingDeps {
 
 /** As it is now. */
 export function servingNow({ self, clock, authorities, registry, revocations }: ServingDeps): Serving {
+  const { impaired, unfit, ...known } = self;
   const [records, set] = [authorities.records.current(), registry.sets.current()];
   return {
-    ...self,
-    unfit: self.unfit(),
+    ...known,
+    unfit: unfit(),
     policy: set.version,
     resources: set.resources.length,
     revocations: revocations.standing().length,
     authorities: records.filter((each) => isInBundle(each) || maySign(each)).map(servingAuthority),
-    warnings: concernsOf(records, clock.now()),
+    warnings: [...[impaired() ?? []].flat(), ...concernsOf(records, clock.now())],
   };
 }
 

@@ -29,6 +29,14 @@ export interface LogCheckpoint {
   readonly note: string;
 }
 
+/** Events that no checkpoint covers yet. */
+export interface Waiting {
+  /** At most 100,000 are counted. */
+  readonly events: number;
+  /** When the oldest of them was written; undefined if there is none. */
+  readonly since: Date | undefined;
+}
+
 /** All that is given must hold. */
 export interface EntryQuery {
   /** A whole SPIFFE ID, serial number or code, anywhere in the event. */
@@ -126,6 +134,8 @@ export interface LogStore {
    * place that was answered.
    */
   leaves(after: number, limit: number): Promise<Leaves>;
+  /** What is not in the log yet. */
+  waiting(): Promise<Waiting>;
   /** The newest of at most `size` entries, or of all; undefined if there is none. */
   checkpoint(size?: number): Promise<LogCheckpoint | undefined>;
   /**

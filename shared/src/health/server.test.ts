@@ -41,6 +41,21 @@ test.each<[string, string, RequestInit, object]>([
   expect(await get(path, init)).toEqual(answer);
 });
 
+test('I307 what works, and something of it does not, is ready and says what, on loopback alone', async () => {
+  const impaired = () => 'the log does not grow';
+  for (const [more, body] of [
+    [{}, 'ready, but the log does not grow\n'],
+    [{ metrics: undefined }, 'ready\n'],
+  ] as const) {
+    const open = await serve({ impaired, ...more });
+    try {
+      expect(await get('/readyz', {}, open)).toEqual({ status: 200, type: text, body });
+    } finally {
+      await open.close();
+    }
+  }
+});
+
 test('what cannot work says why, and lives', async () => {
   why = 'the issuing authority is not valid now';
   expect(await get('/readyz')).toEqual({ status: 503, type: text, body: `${why}\n` });

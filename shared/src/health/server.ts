@@ -10,6 +10,8 @@ export interface HealthOptions {
   readonly metrics: Exposition | undefined;
   /** Undefined when the program can do its work, else why it cannot. */
   readonly unfit: () => string | undefined;
+  /** What does not work while the program does its work; undefined if all does. */
+  readonly impaired?: () => string | undefined;
   /** Logs each new reason. */
   readonly log?: Pick<Log, 'warn'> | undefined;
 }
@@ -53,7 +55,7 @@ interface Answer {
 
 async function answer(
   { method, url, headers }: http.IncomingMessage,
-  { metrics, unfit }: HealthOptions,
+  { metrics, unfit, impaired }: HealthOptions,
 ): Promise<Answer> {
   if (method !== 'GET' && method !== 'HEAD') return { status: 405, body: 'GET only\n' };
   if (metrics !== undefined && !isOwnName(headers.host))
@@ -64,8 +66,9 @@ async function answer(
   if (url !== '/readyz')
     return { status: 404, body: `see /healthz, /readyz${metrics === undefined ? '' : ', /metrics'}\n` };
   const why = unfit();
-  if (why === undefined) return { status: 200, body: 'ready\n' };
   // Beyond loopback anybody may ask, and the reason can name paths and people.
+  const but = metrics === undefined ? undefined : impaired?.();
+  if (why === undefined) return { status: 200, body: but === undefined ? 'ready\n' : `ready, but ${but}\n` };
   return { status: 503, body: metrics === undefined ? 'not ready\n' : `${why}\n` };
 }
 

@@ -25,10 +25,15 @@ import {
 /** Gives a file of the log by its path; undefined if there is none. */
 export type ReadFile = (path: string) => Promise<Uint8Array | undefined>;
 
+/** Of a folder without the file `checkpoint`. */
+export const NO_CHECKPOINT =
+  'the folder of the log has no checkpoint: a CA that serves writes it within seconds from its database, ' +
+  'unless the log does not grow (chancery-ca audit status says why)';
+
 /** The proof has the entry as its extra data, and is verified. Throws tlog, and what `read` throws. */
 export async function readEntryProof(index: number, read: ReadFile, key: NoteKey): Promise<EntryProof> {
   const note = await read('checkpoint');
-  ensure(note !== undefined, 'tlog', 'the log has no checkpoint yet: it has no entries');
+  ensure(note !== undefined, 'tlog', NO_CHECKPOINT);
   const { size } = openCheckpoint(note, key);
   const readTile = async (name: TileName): Promise<Uint8Array> => {
     const bytes = await readWidth(name, read);

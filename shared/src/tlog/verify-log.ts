@@ -63,7 +63,8 @@ function openKept({ name, note }: KeptCheckpoint, key: NoteKey): Kept {
 
 async function openPublished({ read, key }: LogToVerify): Promise<Checkpoint | string> {
   const note = await read('checkpoint');
-  if (note === undefined) return 'checkpoint is missing';
+  if (note === undefined)
+    return 'checkpoint is missing: a CA that serves writes it, unless the log does not grow';
   try {
     return openCheckpoint(note, key);
   } catch (error) {

@@ -82,7 +82,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     ...ca('attestors keys jwt sign-in own-addresses.ts'),
   ],
   'ca/src/own-certificate.ts': [...shared('ground spiffe keys x509'), ...ca('agents authority revocation')],
-  'ca/src/upkeep.ts': [...shared('ground'), ...ca('store authority jwt revocation own-certificate.ts')],
+  'ca/src/upkeep.ts': [...shared('ground'), ...ca('store log authority jwt revocation own-certificate.ts')],
   'ca/src/measure.ts': [
     ...shared('ground'),
     ...ca('store log agents authority jwt registry revocation recovery crl door health'),
@@ -108,7 +108,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
       'open-outside.ts serving rpc/server.ts config.ts own-certificate.ts upkeep.ts measure.ts open-recovery.ts',
     ),
   ],
-  'ca/src/backup': [...shared('text ground unix tlog keys'), ...ca('store keys store/sqlite config.ts')],
+  'ca/src/backup': [...shared('text ground unix tlog keys'), ...ca('store keys store/sqlite log config.ts')],
   'ca/src/cli': [
     ...shared('text ground unix cli config der spiffe keys'),
     PROTO,

@@ -91,12 +91,19 @@ export async function makeRpc(
     ensureSteady: () => {},
   });
   const loaded = { settings: new Map([['logLevel', '"info"']]), files: new Map() };
-  const self = { version: '1', since: clock.now(), loaded, unfit: () => undefined };
+  const self = {
+    version: '1',
+    since: clock.now(),
+    loaded,
+    unfit: () => undefined,
+    impaired: () => undefined,
+  };
   const cross = openCross({ ...made, dnsNames: () => dnsNamesOf(rooms.registry.sets.current()) });
   return {
     ...made,
     cross,
     self,
+    standstill: () => undefined,
     keepSeconds: undefined,
     reports: store,
     log: silentLog,
@@ -117,6 +124,7 @@ export async function makeRpc(
       twoPeople: false,
       self,
       keepSeconds: undefined,
+      standstill: () => undefined,
     }),
     successions: new Successions(clock, new Uint8Array(32)),
     // What they are like is shown with a log.

@@ -89,6 +89,16 @@ function logTests(subject: Subject): void {
     expect(await subject.store.leaves(0, 2)).toEqual(first);
   });
 
+  test('what no checkpoint covers is counted, without telemetry, with its oldest time', async () => {
+    const { store } = subject;
+    expect(await store.waiting()).toEqual({ events: 0, since: undefined });
+    for (const each of [acting('1'), event, acting('2')]) await store.append(each);
+    expect(await store.waiting()).toEqual({ events: 2, since: NOW });
+    const { through } = await store.leaves(0, 2);
+    await store.saveCheckpoint(0, { ...checkpoint(1), through });
+    expect(await store.waiting()).toEqual({ events: 1, since: NOW });
+  });
+
   test('a change is an entry as soon as it is durable', async () => {
     await subject.store.saveAuthority(authority, acting('root'));
     await subject.store.revoke(draft, 9);

@@ -16,7 +16,7 @@ import { asBuffer, base64, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import { writeProof } from '@chancery/shared/tlog/proof-text.ts';
-import { readEntryProof } from '@chancery/shared/tlog/read-log.ts';
+import { NO_CHECKPOINT, readEntryProof } from '@chancery/shared/tlog/read-log.ts';
 import { paths, readCaConfig } from '../../config.ts';
 import { ownLogKey } from '../../open-log.ts';
 import { waitedFor } from '../bar.ts';
@@ -262,7 +262,7 @@ async function checkpoint(invocation: Invocation, io: Io): Promise<ExitStatus> {
   const settings = readCaConfig(configFile(invocation));
   const { verifier } = ownLogKey(settings);
   const bytes = await readIn(paths(settings.dataDir).log)('checkpoint');
-  ensure(bytes !== undefined, 'tlog', 'the log has no checkpoint yet: it has no entries');
+  ensure(bytes !== undefined, 'tlog', NO_CHECKPOINT);
   const { size, root } = openCheckpoint(bytes, verifier);
   const note = asBuffer(bytes).toString('utf8');
   io.out(invocation.has('json') ? `${JSON.stringify({ size, root: base64(root), note })}\n` : note);

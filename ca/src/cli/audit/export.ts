@@ -1,5 +1,6 @@
 /** `audit export`: entries of the log as JSON, one a line, for other systems. */
 import type { AuditEntry } from '@chancery/proto/gen/chancery/v1/operator.ts';
+import type { AuditStatus } from '@chancery/proto/gen/chancery/v1/serving.ts';
 import { ocsfOf } from '@chancery/shared/audit/ocsf.ts';
 import {
   type ExitStatus,
@@ -8,8 +9,10 @@ import {
   MisuseError,
   meant,
 } from '@chancery/shared/cli/program.ts';
+import { unixSeconds } from '@chancery/shared/ground/clock.ts';
 import { Bar } from '../bar.ts';
 import { askAudit, PAGE, queryOf } from './query.ts';
+import { askStatus, growthLines } from './status.ts';
 
 const FORMATS: Readonly<Record<string, (entry: AuditEntry) => string>> = {
   json: ({ index, text }) => `{"entry":${index},${text.slice(1)}`,
@@ -45,5 +48,18 @@ export async function exportEntries(invocation: Invocation, io: Io): Promise<Exi
   } finally {
     bar.clear();
   }
-  return 0;
+  const late = lateLines(await askStatus(invocation), new Date());
+  for (const line of late) io.err(`${line}\n`);
+  return late.length === 0 ? 0 : 1;
+}
+
+/** An event is in the log within a second or two, on a machine with much to do a few more. */
+const LATE_SECONDS = 60n;
+
+/** What was not printed because it is not in the log, though it should be. */
+export function lateLines(status: AuditStatus, now: Date): readonly string[] {
+  const { waitingSince, waiting, standstill } = status;
+  const isLate = waiting > 0n && unixSeconds(now) - waitingSince > LATE_SECONDS;
+  if (standstill === '' && !isLate) return [];
+  return [...growthLines(status), 'they are not printed: chancery-ca audit query shows them'];
 }

@@ -98,6 +98,9 @@ function settingsOf(backup: string, invocation: Invocation): { settings: CaSetti
   return { settings: readCaConfig(join(backup, CONFIG), named), isNew: true };
 }
 
+const counted = (count: number, one: string, many = `${one}s`): string =>
+  `${count} ${count === 1 ? one : many}`;
+
 interface Done {
   readonly restored: Restored;
   readonly settings: CaSettings;
@@ -105,7 +108,7 @@ interface Done {
 }
 
 function say({ restored, settings, isNew }: Done, invocation: Invocation, io: Io): void {
-  const { manifest, lost, life, holds } = restored;
+  const { manifest, lost, life, holds, standstill } = restored;
   const { dataDir, file } = settings;
   const events = lost.map(({ event }) => JSON.parse(event) as { readonly type: string });
   const of = (type: string): number => events.filter((each) => each.type === type).length;
@@ -124,6 +127,7 @@ function say({ restored, settings, isNew }: Done, invocation: Invocation, io: Io
       keysElsewhere: manifest.keysElsewhere,
       ...about,
       holds,
+      standstill: standstill ?? null,
       dryRun: life === undefined,
     });
     return;
@@ -132,14 +136,17 @@ function say({ restored, settings, isNew }: Done, invocation: Invocation, io: Io
   io.out(`${dataDir} ${did}: ${manifest.trustDomain} as of ${manifest.madeAt}\n`);
   if (isNew) io.out(`${file} is the config of the backup\n`);
   const { entries, revocations, certificates, applied, chains } = about;
-  if (entries > 0)
-    io.out(`from the log: ${entries} entries, ${revocations} revocations, ${certificates} certificates\n`);
+  if (entries > 0) {
+    const holding = [counted(revocations, 'revocation'), counted(certificates, 'certificate')].join(', ');
+    io.out(`from the log: ${counted(entries, 'entry', 'entries')}, ${holding}\n`);
+  }
   if (applied > 0)
-    io.out(`resources were applied ${applied} times after the backup: apply the newest again\n`);
+    io.out(`resources were applied ${counted(applied, 'time')} after the backup: apply the newest again\n`);
   if (chains > 0)
     io.out(
       'a chain from a CA above was imported after the backup: import it again, chancery-ca authorities import\n',
     );
+  if (standstill !== undefined) io.out(`${standstill}\n`);
   if (holds)
     io.out(
       'it issues nothing until each gateway has handed back what it knows: see `chancery-ca accept-loss`\n',

@@ -5,7 +5,7 @@ import type { AuditStatus } from '@chancery/proto/gen/chancery/v1/serving.ts';
 import { DECISIONS } from '@chancery/shared/audit/leaves.ts';
 import { unixSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
-import type { Retention } from '../../log/retention.ts';
+import type { LogStatus } from '../../log/retention.ts';
 import type { Operator } from '../../operator/operator.ts';
 import { KEPT_EXPIRED_MS } from '../../store/kept.ts';
 import type { EntryQuery, FoundEntries } from '../../store/log-store.ts';
@@ -48,7 +48,7 @@ function queryOf({ decision, since, until, place, ...query }: QueryAuditRequest)
   };
 }
 
-const statusMessage = ({ keepSeconds = 0, nextAt, ...status }: Retention): AuditStatus => ({
+const statusMessage = ({ keepSeconds = 0, nextAt, ...status }: LogStatus): AuditStatus => ({
   entries: BigInt(status.entries),
   pruned: BigInt(status.pruned),
   keepSeconds: BigInt(keepSeconds),
@@ -56,6 +56,10 @@ const statusMessage = ({ keepSeconds = 0, nextAt, ...status }: Retention): Audit
   together: BigInt(status.together),
   lacking: BigInt(status.lacking),
   certificateDays: BigInt(KEPT_EXPIRED_MS / 86_400_000),
+  standstill: status.standstill?.reason ?? '',
+  standstillSince: status.standstill === undefined ? 0n : unixSeconds(status.standstill.since),
+  waiting: BigInt(status.waiting.events),
+  waitingSince: status.waiting.since === undefined ? 0n : unixSeconds(status.waiting.since),
 });
 
 const message = ({ found, place, newest, more }: FoundEntries): QueryAuditResponse => ({

@@ -46,6 +46,7 @@ export function readsOf(db: DatabaseSync, tables: Tables) {
   return {
     events: (after: number, limit: number) => sql.events.all(after, limit),
     leaves: (after: number, limit: number) => log.leaves(after, limit),
+    waiting: () => log.waiting(),
     checkpoint: (size: number | undefined) => log.newest(size),
     search: (query: EntryQuery) => entries.search(query),
     pruning: (before: number, unit: number) => ({

@@ -114,6 +114,7 @@ class SqliteStore implements Store {
   readonly indexOf = (sequence: number) => this.#read('indexOf', sequence);
   readonly search = (query: EntryQuery) => this.#read('search', query);
   readonly leaves = (after: number, limit: number) => this.#read('leaves', after, limit);
+  readonly waiting = () => this.#read('waiting');
   readonly checkpoint = (size?: number) => this.#read('checkpoint', size);
   readonly saveCheckpoint = (from: number, made: LogCheckpoint) => this.#write('saveCheckpoint', from, made);
   readonly reportedThrough = (spool: Spool) => this.#read('reportedThrough', spool);

@@ -2,7 +2,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { entryText } from '@chancery/shared/audit/leaves.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
-import type { Leaves, LogCheckpoint } from '../../log-store.ts';
+import type { Leaves, LogCheckpoint, Waiting } from '../../log-store.ts';
 
 /** Times are milliseconds. Every method blocks. */
 export class LogTable {
@@ -20,6 +20,16 @@ export class LogTable {
       .map(({ at, event }) => entryText(new Date(Number(at)), String(event)));
     const through = Number(rows.at(-1)?.['sequence'] ?? after);
     return { entries, through, more: rows.length === limit };
+  }
+
+  /** Counts at most 100,000. */
+  waiting(): Waiting {
+    const row = this.#sql.waiting.get(this.newest()?.through ?? 0);
+    const since = row?.['since'];
+    return {
+      events: Number(row?.['events']),
+      since: typeof since === 'number' ? new Date(since) : undefined,
+    };
   }
 
   /** The newest of at most `size` entries; undefined if there is none. */
@@ -49,6 +59,10 @@ function statements(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   return {
     rows: sql('SELECT * FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?'),
+    waiting: sql(
+      'SELECT count(*) AS events, min(at) AS since FROM ' +
+        '(SELECT at FROM audit WHERE sequence > ? AND leaf = 1 ORDER BY sequence LIMIT 100000)',
+    ),
     newest: sql('SELECT * FROM checkpoints WHERE size <= ? ORDER BY size DESC LIMIT 1'),
     insert: sql('INSERT INTO checkpoints (size, root, through, note, made_at) VALUES (?, ?, ?, ?, ?)'),
   };

@@ -58,6 +58,12 @@ export interface AuditStatus {
   lacking: bigint;
   /** How long the record of a certificate is kept after its end. */
   certificateDays: bigint;
+  /** Why the log does not grow, and since when, seconds since 1970; empty and 0 while it grows. */
+  standstill: string;
+  standstillSince: bigint;
+  /** Events that are not in the log yet, at most 100000 are counted, and when the oldest was written; 0 for none. */
+  waiting: bigint;
+  waitingSince: bigint;
 }
 
 export interface ServingAuthority {
@@ -322,7 +328,19 @@ export const GetAuditStatusRequest: MessageFns<GetAuditStatusRequest> = {
 };
 
 function createBaseAuditStatus(): AuditStatus {
-  return { entries: 0n, pruned: 0n, keepSeconds: 0n, nextAt: 0n, together: 0n, lacking: 0n, certificateDays: 0n };
+  return {
+    entries: 0n,
+    pruned: 0n,
+    keepSeconds: 0n,
+    nextAt: 0n,
+    together: 0n,
+    lacking: 0n,
+    certificateDays: 0n,
+    standstill: "",
+    standstillSince: 0n,
+    waiting: 0n,
+    waitingSince: 0n,
+  };
 }
 
 export const AuditStatus: MessageFns<AuditStatus> = {
@@ -368,6 +386,27 @@ export const AuditStatus: MessageFns<AuditStatus> = {
         throw new globalThis.Error("value provided for field message.certificateDays of type uint64 too large");
       }
       writer.uint32(56).uint64(message.certificateDays);
+    }
+    if (message.standstill !== "") {
+      writer.uint32(66).string(message.standstill);
+    }
+    if (message.standstillSince !== 0n) {
+      if (BigInt.asIntN(64, message.standstillSince) !== message.standstillSince) {
+        throw new globalThis.Error("value provided for field message.standstillSince of type int64 too large");
+      }
+      writer.uint32(72).int64(message.standstillSince);
+    }
+    if (message.waiting !== 0n) {
+      if (BigInt.asUintN(64, message.waiting) !== message.waiting) {
+        throw new globalThis.Error("value provided for field message.waiting of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.waiting);
+    }
+    if (message.waitingSince !== 0n) {
+      if (BigInt.asIntN(64, message.waitingSince) !== message.waitingSince) {
+        throw new globalThis.Error("value provided for field message.waitingSince of type int64 too large");
+      }
+      writer.uint32(88).int64(message.waitingSince);
     }
     return writer;
   },
@@ -439,6 +478,38 @@ export const AuditStatus: MessageFns<AuditStatus> = {
             }
 
             message.certificateDays = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.standstill = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.standstillSince = reader.int64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.waiting = reader.uint64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.waitingSince = reader.int64() as bigint;
             continue;
           }
         }

@@ -1,0 +1,17 @@
+/** What a CA that serves says of itself. */
+import { expect, test } from 'vitest';
+import { NOW } from '../../../test/kit/certificates.ts';
+import { servingNow } from './serving.ts';
+
+test('I311 what does not work while it issues is the first warning', () => {
+  const loaded = { settings: new Map(), files: new Map() };
+  const [unfit, impaired] = [() => undefined, () => 'the audit log does not grow'];
+  const serving = servingNow({
+    self: { version: '1', since: NOW, loaded, unfit, impaired },
+    clock: { now: () => NOW },
+    authorities: { records: { current: () => [] } },
+    registry: { sets: { current: () => ({ version: 1, resources: [] }) } },
+    revocations: { standing: () => [] },
+  });
+  expect([serving.unfit, serving.warnings[0]]).toEqual([undefined, impaired()]);
+});
