@@ -77,8 +77,8 @@ const reading: ReadFile = async (path) => {
 };
 const keptAt = (size: number) => ({ name: `kept-${size}`, note: Buffer.from(notes.get(size) ?? '') });
 const verify = async (read: ReadFile, ...sizes: number[]) => {
-  const { from, findings } = await verifyLog({ read, key: key.verifier, kept: sizes.map(keptAt) });
-  return [from, ...findings.map(({ problem }) => problem)];
+  const { from, lacking, findings } = await verifyLog({ read, key: key.verifier, kept: sizes.map(keptAt) });
+  return [from, ...lacking, ...findings.map(({ problem }) => problem)];
 };
 const first = PRUNED_TOGETHER + 500;
 
@@ -164,6 +164,44 @@ test.each<[string, (path: string) => Promise<Uint8Array | undefined>, RegExp]>([
   expect(findings.join('\n')).toMatch(new RegExp(says.source, 'm'));
 });
 
+test.each<[string, string, (bytes: Buffer) => Buffer, RegExp]>([
+  [
+    'a byte of a tile over it is another',
+    'tile/1/000',
+    (bytes) => Buffer.concat([bytes.subarray(0, 5), Buffer.of((bytes[5] ?? 0) ^ 1), bytes.subarray(6)]),
+    /^entries 0 to 65535, which were pruned: tile\/1\/000 does not have their hashes$/,
+  ],
+  [
+    'a tile over it is shorter',
+    'tile/1/000',
+    (bytes) => bytes.subarray(0, 320),
+    /^entries 0 to 65535, which were pruned: tile\/1\/000 does not have their hashes$/,
+  ],
+  [
+    'the tile above that is another',
+    'tile/2/000.p/2',
+    (bytes) => Buffer.concat([Buffer.alloc(32, 7), bytes.subarray(32)]),
+    /^entries 0 to 65535, which were pruned: tile\/1\/000 and tile\/2\/000\.p\/2 differ, and the second does/,
+  ],
+  [
+    'the tile above that is shorter',
+    'tile/2/000.p/2',
+    (bytes) => bytes.subarray(0, 40),
+    /^entry 0: .* is missing; /,
+  ],
+])('I303 a pruned log is bad where %s', async (_, path, change, says) => {
+  const found = await verify(async (each) => {
+    const bytes = await reading(each);
+    return bytes !== undefined && each === path ? change(Buffer.from(bytes)) : bytes;
+  });
+  expect(found).toEqual(expect.arrayContaining([expect.stringMatching(says)]));
+});
+
+test('I303 a tile over what was pruned that is missing is named', async () => {
+  const gone = async (path: string) => (path === 'tile/1/000' ? undefined : reading(path));
+  expect(await verify(gone)).toEqual([PRUNED_TOGETHER, 'tile/1/000']);
+});
+
 test('an entry that is kept is proved, one that was pruned is said to be', async () => {
   const proof = await readEntryProof(PRUNED_TOGETHER + 7, reading, key.verifier);
   expect(proof.index).toBe(PRUNED_TOGETHER + 7);
@@ -209,7 +247,7 @@ test('I217 without its files the log goes on from the database, which has the tr
   const restored = join(folder, 'restored');
   await stepAgain({ files: logFiles(restored) });
   const readRestored: ReadFile = (path) => reading(join('restored', path));
-  expect(await verify(readRestored, first)).toEqual([PRUNED_TOGETHER]);
+  expect(await verify(readRestored, first)).toEqual([PRUNED_TOGETHER, 'tile/1/000']);
   const proof = await readEntryProof(PRUNED_TOGETHER + 7, readRestored, key.verifier);
   expect(proof.index).toBe(PRUNED_TOGETHER + 7);
 });

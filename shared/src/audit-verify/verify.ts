@@ -33,7 +33,7 @@ export async function verifyFolder(of: FolderToVerify, io: Io): Promise<ExitStat
 }
 
 function print(
-  { checkpoint, from, findings }: LogReport,
+  { checkpoint, from, lacking, findings }: LogReport,
   { folder, key, kept }: FolderToVerify,
   io: Io,
 ): void {
@@ -44,16 +44,27 @@ function print(
   const says = `${which} are those that ${key.name} signed, root ${base64(root)}`;
   io.out(`good: ${folder}: ${says}\n`);
   if (from > 0) io.out(`entries before ${from} were pruned, as a kept entry says\n`);
+  if (lacking.length > 0) io.out(`${lackingLine(lacking)}\n`);
   for (const { name } of kept) io.out(`good: they begin with those of the kept checkpoint ${name}\n`);
   if (kept.length === 0)
     io.out('not proved without a checkpoint kept elsewhere (--from): that no later entries were cut off\n');
 }
 
-const jsonOf = ({ checkpoint, from, findings }: LogReport, { key, kept }: FolderToVerify) => ({
+/** The first of them, and how many more there are. */
+function lackingLine([first, ...more]: readonly string[]): string {
+  const which = more.length === 0 ? `${first} is` : `${first} and ${more.length} more tiles like it are`;
+  return (
+    `${which} missing, over entries that were pruned: no proof of a kept entry needs them, and only a log whose ` +
+    'files were written again from ca.db, as after a restore, is without them'
+  );
+}
+
+const jsonOf = ({ checkpoint, from, lacking, findings }: LogReport, { key, kept }: FolderToVerify) => ({
   good: findings.length === 0,
   origin: key.name,
   entries: checkpoint?.size ?? null,
   from,
+  lacking,
   root: checkpoint === undefined ? null : base64(checkpoint.root),
   kept: kept.map(({ name }) => name),
   findings: findings.map(({ entry, problem }) => ({ entry: entry ?? null, problem })),

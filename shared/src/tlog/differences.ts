@@ -26,6 +26,7 @@ export class Differences {
     | { readonly index: number; readonly problem: string | undefined; readonly tile: TileName }
     | undefined;
   #entries = 0;
+  #prunedTile: { readonly name: TileName; readonly above: TileName } | undefined;
   #firstTile: { readonly name: TileName; readonly at: number } | undefined;
 
   constructor(signed: Checkpoint) {
@@ -64,6 +65,11 @@ export class Differences {
     });
   }
 
+  /** A tile over pruned entries does not lead to its hash in the tile above. */
+  prunedTile(name: TileName, above: TileName): void {
+    this.#prunedTile ??= { name, above };
+  }
+
   /** A checkpoint that was kept is of entries that are not there any more. */
   pruned({ name, size }: { readonly name: string; readonly size: number }, from: number): void {
     const problem = `the kept checkpoint ${name} has ${size} entries, and those before ${from} were pruned`;
@@ -85,13 +91,25 @@ export class Differences {
     const areEntriesSigned = equal(roots.entries, root);
     const areHashesSigned = roots.hashes !== undefined && equal(roots.hashes, root);
     const found = [...this.#missing];
+    if (this.#prunedTile !== undefined) found.push(this.#prunedFinding(areEntriesSigned));
     if (this.#firstEntry !== undefined) found.push(this.#entryFinding(areEntriesSigned, areHashesSigned));
     else if (this.#firstTile !== undefined) found.push(this.#tileFinding(areEntriesSigned));
-    else if (!areEntriesSigned) {
+    else if (!areEntriesSigned && this.#prunedTile === undefined) {
       const says = `entries and tiles agree with each other, and not with the signed root of ${size} entries`;
       found.push({ entry: undefined, problem: `${says}: it is another history` });
     }
     return [...found, ...this.#kept, ...this.#files];
+  }
+
+  #prunedFinding(areEntriesSigned: boolean): Finding {
+    const { name, above } = this.#prunedTile ?? { name: NO_TILE, above: NO_TILE };
+    const span = TILE_WIDTH ** (Number(name.level) + 1);
+    const from = name.index * span;
+    const which = `entries ${from} to ${from + span - 1}, which were pruned`;
+    const [tile, over] = [tilePath(name), tilePath(above)];
+    if (areEntriesSigned) return { entry: from, problem: `${which}: ${tile} does not have their hashes` };
+    const says = `${tile} and ${over} differ, and the second does not lead to the signed root`;
+    return { entry: from, problem: `${which}: ${says}` };
   }
 
   #entryFinding(areEntriesSigned: boolean, areHashesSigned: boolean): Finding {
@@ -118,3 +136,5 @@ export class Differences {
     return { entry: from, problem: `${says}. ${end}` };
   }
 }
+
+const NO_TILE: TileName = { level: 1, index: 0, width: 1 };

@@ -3,10 +3,10 @@
  * bundles and tiles of level 0 are gone, and the tiles above prove that what is kept comes after them. An entry that is
  * kept says what was pruned, so that nobody can pass a loss off as pruning.
  */
-import { asBuffer, utf8Text } from '../ground/bytes.ts';
+import { asBuffer, equal, utf8Text } from '../ground/bytes.ts';
 import { ensure } from '../ground/errors.ts';
 import { openCheckpoint } from './checkpoint.ts';
-import { HASH_BYTES } from './hash.ts';
+import { HASH_BYTES, hashOfComplete } from './hash.ts';
 import type { NoteKey } from './note.ts';
 import { type EntryProof, verifyProof } from './proof-text.ts';
 import { proveInclusion } from './prove.ts';
@@ -94,4 +94,30 @@ export async function tailOfPruned(from: number, size: number, read: ReadFile): 
     }
   }
   return new Tail(from, levels);
+}
+
+/** A full tile above pruned entries, and the tile that has its hash. */
+export interface KeptTile {
+  readonly name: TileName;
+  readonly above: TileName;
+  /** The second has another hash than the first leads to. */
+  readonly state: 'whole' | 'another' | 'missing';
+}
+
+/** The full tiles above level 0 that are over the first `from` entries, the first entries first. Throws as `read`. */
+export async function* keptTiles(from: number, size: number, read: ReadFile): AsyncIterable<KeptTile> {
+  for (let level = 1; hashesAt(level + 1, from) > 0; level += 1)
+    for (let index = 0; index < hashesAt(level + 1, from); index += 1) {
+      const [name, above] = [{ level, index, width: TILE_WIDTH }, tileOf(level + 1, index, size)];
+      const bytes = await read(tilePath(name));
+      if (bytes === undefined) yield { name, above, state: 'missing' };
+      else yield { name, above, state: (await leadsTo(name, bytes, above, read)) ? 'whole' : 'another' };
+    }
+}
+
+async function leadsTo(name: TileName, bytes: Uint8Array, above: TileName, read: ReadFile): Promise<boolean> {
+  const over = await readWidth(above, read);
+  if (bytes.length !== name.width * HASH_BYTES || over?.length !== above.width * HASH_BYTES) return false;
+  const hash = hashesOfTile(over, above)[name.index % TILE_WIDTH] ?? new Uint8Array();
+  return equal(hashOfComplete(hashesOfTile(bytes, name)), hash);
 }

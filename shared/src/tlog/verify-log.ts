@@ -8,7 +8,7 @@ import { type Checkpoint, openCheckpoint } from './checkpoint.ts';
 import { Differences, type Finding } from './differences.ts';
 import { leafHash } from './hash.ts';
 import type { NoteKey } from './note.ts';
-import { keptFrom, prunedBy, type ReadFile, readWidth, tailOfPruned } from './read-log.ts';
+import { keptFrom, keptTiles, prunedBy, type ReadFile, readWidth, tailOfPruned } from './read-log.ts';
 import { type FullTile, Tail } from './tail.ts';
 import { hashesAt, hashesOfTile, readBundle, TILE_WIDTH, type TileName, tileOf, tilePath } from './tile.ts';
 
@@ -37,6 +37,11 @@ export interface LogReport {
   readonly checkpoint: Checkpoint | undefined;
   /** The first entry that is kept: what is before it was pruned. */
   readonly from: number;
+  /**
+   * Tiles above level 0 over pruned entries, which prove nothing that is kept. They are not written again with the
+   * files of a log from its database, so that a restored log may lack them.
+   */
+  readonly lacking: readonly string[];
   /** None if the log is what was signed. */
   readonly findings: readonly Finding[];
 }
@@ -46,10 +51,10 @@ export async function verifyLog(log: LogToVerify): Promise<LogReport> {
   const kept = log.kept.map((each) => openKept(each, log.key));
   const opened = await openPublished(log);
   if (typeof opened === 'string')
-    return { checkpoint: undefined, from: 0, findings: [{ entry: undefined, problem: opened }] };
+    return { checkpoint: undefined, from: 0, lacking: [], findings: [{ entry: undefined, problem: opened }] };
   const verifier = new Verifier(log, opened, kept);
   const findings = await verifier.run();
-  return { checkpoint: opened, from: verifier.from, findings };
+  return { checkpoint: opened, from: verifier.from, lacking: verifier.lacking, findings };
 }
 
 function openKept({ name, note }: KeptCheckpoint, key: NoteKey): Kept {
@@ -85,6 +90,7 @@ class Verifier {
   /** The tree of the entries. */
   #entries = new Tail();
   #from = 0;
+  readonly #lacking: string[] = [];
   /** How many entries were pruned, by an entry that is kept. */
   #pruned = 0;
   /** The tree of the hashes in the tiles of level 0, from the first difference on. */
@@ -122,6 +128,11 @@ class Verifier {
     return this.#from;
   }
 
+  /** As in the report, once it ran. */
+  get lacking(): readonly string[] {
+    return this.#lacking;
+  }
+
   /** Where entries were pruned, the tree begins with the hashes of the tiles above them. */
   async #begin(): Promise<void> {
     const { size } = this.#signed;
@@ -131,6 +142,9 @@ class Verifier {
     this.#from = from;
     this.#entries = tail;
     for (const each of this.#kept) if (each.size < from) this.#differences.pruned(each, from);
+    for await (const { name, above, state } of keptTiles(from, size, this.#log.read))
+      if (state === 'another') this.#differences.prunedTile(name, above);
+      else if (state === 'missing') this.#lacking.push(tilePath(name));
   }
 
   /** The entries from `from` on, against the hashes of their tile. */
