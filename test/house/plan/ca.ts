@@ -118,7 +118,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/cli/login': [
     ...shared('text ground unix cli der spiffe keys x509 tls tlog voucher outbound'),
     PROTO,
-    ...ca('sign-in cli'),
+    ...ca('tokens sign-in cli'),
   ],
   'ca/src/cli/operator': [
     ...shared('ground unix cli config spiffe evidence revocation'),

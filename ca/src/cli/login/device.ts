@@ -1,10 +1,21 @@
 /** Device authorisation (RFC 8628): the person signs in with a browser on another machine, by a short code. */
+
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
-import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Json } from '@chancery/shared/ground/json.ts';
+import { peekClaims } from '../../tokens/jwt.ts';
 import { type Asked, SCOPE, verifierOf } from './code.ts';
-import { type Endpoints, type IssuerDeps, idTokenIn, post } from './issuer.ts';
+import {
+  type Answered,
+  answeredBy,
+  type Endpoints,
+  type IssuerDeps,
+  idTokenIn,
+  post,
+  send,
+} from './issuer.ts';
 
 export interface DeviceDeps extends IssuerDeps {
   readonly show: (says: string) => void;
@@ -15,10 +26,13 @@ export interface DeviceDeps extends IssuerDeps {
 const GRANT = 'urn:ietf:params:oauth:grant-type:device_code';
 /** RFC 8628, sections 3.2 and 3.5. */
 const [INTERVAL_SECONDS, SLOW_DOWN_SECONDS, LONGEST_SECONDS] = [5, 5, 1800];
+/** The pause doubles with each poll that fails, so often at most. */
+const MAX_DOUBLINGS = 3;
+const TOO_MANY_REQUESTS = 429;
 
 /**
  * Resolves with the ID token. The nonce is not in RFC 8628: an issuer that leaves it out of the token cannot be used in
- * this way, and the CA says so. Throws unavailable.
+ * this way. Throws unavailable.
  */
 export async function byDevice(endpoints: Endpoints, asked: Asked, deps: DeviceDeps): Promise<string> {
   const { device } = endpoints;
@@ -47,7 +61,17 @@ export async function byDevice(endpoints: Endpoints, asked: Asked, deps: DeviceD
   deps.show(`open ${String(uri)} in any browser and enter the code ${String(user)}\n`);
   const form = { grant_type: GRANT, device_code: String(code), client_id: clientId, code_verifier: verifier };
   const times = { interval: answer['interval'], lifetime: answer['expires_in'] };
-  return poll(endpoints.token, form, times, deps);
+  const token = await poll(endpoints.token, form, times, deps);
+  ensureNonce(token, asked.nonce, endpoints.issuer);
+  return token;
+}
+
+/** The CA would refuse such a token, and say why in its audit log alone. Throws unavailable, and as `peekClaims`. */
+function ensureNonce(token: string, nonce: string, issuer: string): void {
+  const has = peekClaims(utf8(token))['nonce'];
+  const what = has === undefined ? 'no nonce' : 'another nonce than it was given';
+  const says = `${issuer} puts ${what} into ID tokens of its device flow, so the CA would refuse this one`;
+  ensure(has === nonce, 'unavailable', `${says}: sign in with a browser on this machine, without --device`);
 }
 
 async function poll(
@@ -56,16 +80,42 @@ async function poll(
   times: { readonly interval: Json | undefined; readonly lifetime: Json | undefined },
   deps: DeviceDeps,
 ): Promise<string> {
+  let [failures, failure] = [0, ''];
   let pause = secondsIn(times.interval, INTERVAL_SECONDS);
   const end = addSeconds(deps.clock.now(), secondsIn(times.lifetime, LONGEST_SECONDS));
   while (deps.clock.now() < end) {
-    await deps.clock.sleepUntil(addSeconds(deps.clock.now(), pause), deps.signal);
-    const answered = await post(url, form, deps);
+    const longer = 2 ** Math.min(failures, MAX_DOUBLINGS);
+    await deps.clock.sleepUntil(addSeconds(deps.clock.now(), pause * longer), deps.signal);
+    const answered = await ask(url, form, deps);
+    if (typeof answered === 'string') {
+      if (failures === 0) deps.show(`${answered}; asking again until the code ends\n`);
+      [failures, failure] = [failures + 1, `; at last ${answered}`];
+      continue;
+    }
+    [failures, failure] = [0, ''];
     const { error } = answered.answer;
     if (error === 'slow_down') pause += SLOW_DOWN_SECONDS;
     if (error !== 'authorization_pending' && error !== 'slow_down') return idTokenIn(answered);
   }
-  throw new IdentityError('unavailable', 'nobody has entered the code in time: chancery-ca login --device');
+  const says = 'nobody has entered the code in time: chancery-ca login --device';
+  throw new IdentityError('unavailable', `${says}${failure}`);
+}
+
+/** RFC 8628 section 3.5: what fails for the moment does not end it. Then it says why. Throws unavailable. */
+async function ask(
+  url: string,
+  form: Readonly<Record<string, string>>,
+  deps: IssuerDeps,
+): Promise<Answered | string> {
+  try {
+    const reply = await send(url, form, deps);
+    const { status } = reply;
+    if (status >= 500 || status === TOO_MANY_REQUESTS) return `the issuer answered ${status}`;
+    return answeredBy(url, reply);
+  } catch (error) {
+    if (isRefusal(error) && error.code === 'platform_unavailable') return error.message;
+    throw error;
+  }
 }
 
 const secondsIn = (value: Json | undefined, otherwise: number): number =>

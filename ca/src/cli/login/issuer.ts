@@ -6,7 +6,7 @@ import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { isJsonObject, type JsonObject, parseJson } from '@chancery/shared/ground/json.ts';
 import { isCallable } from '@chancery/shared/outbound/address.ts';
-import type { Outbound } from '@chancery/shared/outbound/http.ts';
+import type { Outbound, OutboundReply } from '@chancery/shared/outbound/http.ts';
 
 export interface IssuerDeps {
   readonly outbound: Outbound;
@@ -52,9 +52,24 @@ export async function endpointsOf(issuer: string, { outbound, ca }: IssuerDeps):
 export async function post(
   url: string,
   form: Readonly<Record<string, string>>,
+  deps: IssuerDeps,
+): Promise<Answered> {
+  return answeredBy(url, await send(url, form, deps));
+}
+
+/** As it came from an endpoint, and what is in it. */
+export interface Answered {
+  readonly status: number;
+  readonly answer: JsonObject;
+}
+
+/** Posts a form. Throws platform_unavailable if no whole reply came. */
+export function send(
+  url: string,
+  form: Readonly<Record<string, string>>,
   { outbound, ca }: IssuerDeps,
-): Promise<{ readonly status: number; readonly answer: JsonObject }> {
-  const { status, body } = await outbound.request({
+): Promise<OutboundReply> {
+  return outbound.request({
     url,
     method: 'POST',
     headers: { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' },
@@ -62,11 +77,16 @@ export async function post(
     maxBytes: MAX_BYTES,
     ...(ca && { ca }),
   });
-  return { status, answer: objectIn(body, url) };
 }
 
+/** Throws unavailable for a body that is not a JSON object. */
+export const answeredBy = (url: string, { status, body }: OutboundReply): Answered => ({
+  status,
+  answer: objectIn(body, url),
+});
+
 /** The ID token of an answer of the token endpoint. Throws unavailable with the issuer's reason. */
-export function idTokenIn({ status, answer }: Awaited<ReturnType<typeof post>>): string {
+export function idTokenIn({ status, answer }: Answered): string {
   const { error, error_description: why, id_token: token } = answer;
   const says = [error, why].filter((each) => typeof each === 'string').join(': ');
   ensure(status === 200, 'unavailable', `the issuer refused (${status}): ${says.slice(0, 300)}`);
