@@ -48,6 +48,8 @@ export interface OpenLog extends GrowingLog {
   readonly verifier: NoteKey;
   /** For how many seconds a checkpoint has waited to be copied elsewhere; undefined if none are copied. */
   readonly uncopiedSeconds: () => number | undefined;
+  /** While a call for a copy of a checkpoint hangs. */
+  readonly isBlocked: () => boolean;
   /** How many entries the log is pruned of; undefined if none are, and before the first pass. */
   readonly pruned: () => number | undefined;
   /** When the next entries go; undefined if that is not known. */
@@ -69,9 +71,10 @@ export async function openLog(settings: CaSettings, deps: OpenLogDeps): Promise<
   const close = async () => void (await Promise.all([growing.close(), index.close(), pruner?.close()]));
   const { isFailing, standstill, checkpoint } = growing;
   const uncopiedSeconds = () => copies?.uncopiedSeconds();
+  const isBlocked = () => copies?.hangs ?? false;
   const pruned = () => pruner?.pruned();
   const nextPruningAt = () => pruner?.nextAt();
   const notes = new StateNotes(key);
-  const told = { uncopiedSeconds, pruned, nextPruningAt };
+  const told = { uncopiedSeconds, isBlocked, pruned, nextPruningAt };
   return { isFailing, standstill, checkpoint, close, vouchers, verifier, notes, ...told };
 }

@@ -72,6 +72,8 @@ export interface RunningCa {
   readonly crlPort: number | undefined;
   /** Of the keys of tokens; undefined if the config has no `jwt`. */
   readonly jwtPort: number | undefined;
+  /** While a call of the file system hangs. */
+  readonly isBlocked: () => boolean;
   /** Resolves where nothing can be signed any more in this process, and says why: close it, and let it start again. */
   readonly lost: Promise<IdentityError>;
   /** Lets calls end for 2 s, then cuts them. The store is closed last. */
@@ -140,7 +142,7 @@ export async function runCa(settings: CaSettings, deps: ServeDeps, store: Store)
   }
 }
 
-type Ports = Pick<RunningCa, 'port' | 'httpPort' | 'crlPort' | 'jwtPort'>;
+type Ports = Pick<RunningCa, 'port' | 'httpPort' | 'crlPort' | 'jwtPort' | 'isBlocked'>;
 
 interface OpenDeps extends ServeDeps {
   readonly cautious: () => Date;
@@ -202,7 +204,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const http = await serveHealth({ ...at, ...itself.self, log });
   open.push(http, startUpkeep({ ...deps, ...steps, authorities, revocations, own }));
   log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
-  return { port, httpPort: http.port, ...ports };
+  return { port, httpPort: http.port, isBlocked: auditLog.isBlocked, ...ports };
 }
 
 /** What an operator may ask of this process itself. */

@@ -1,4 +1,5 @@
 /** `serve`: runs the CA in the foreground until SIGINT, SIGTERM or SIGQUIT. */
+import { endThough } from '@chancery/shared/cli/process-io.ts';
 import type { Command } from '@chancery/shared/cli/program.ts';
 import type { Log, LogLevel } from '@chancery/shared/ground/log.ts';
 import { hostAndPort, writeHostAndPort } from '@chancery/shared/text/address.ts';
@@ -26,6 +27,7 @@ export const serve = (deps: ServeCommandDeps): Command => ({
     const onMigrating: OnMigrating = ({ from, step, to }) =>
       bar.show('the changes of the schema', step - from - 1, to - from);
     const ca = await startCa(settings, { ...deps, log, onMigrating }).finally(() => bar.clear());
+    endThough(ca.isBlocked);
     const { trustDomain, listen, http } = settings;
     const health = `${http.healthOnly ? 'health' : 'metrics'} on ${portIn(http.listen, ca.httpPort)}`;
     io.out(`chancery-ca serves ${trustDomain} on ${portIn(listen, ca.port)}, ${health}\n`);

@@ -1,10 +1,11 @@
 import { generateKeyPairSync } from 'node:crypto';
 import fs from 'node:fs';
+import promises from 'node:fs/promises';
 import { join } from 'node:path';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { openCheckpoint, signCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import { noteKey } from '@chancery/shared/tlog/note.ts';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { after, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
@@ -155,8 +156,7 @@ test('while the log is refused, `isFailing` holds, and it goes on by itself once
   const restored = await aLife('restored');
   await restored.append(1);
   const running = restored.sequencer.run();
-  await vi.waitFor(() => expect(clock.sleeping).toBe(1));
-  expect(restored.sequencer.isFailing).toBe(true);
+  await vi.waitFor(() => expect([restored.sequencer.isFailing, clock.sleeping]).toEqual([true, 1]));
   const reason = expect.stringMatching(/^the copy 20\.checkpoint .* is older/);
   expect(restored.sequencer.standstill).toEqual({ since: NOW, reason });
   fs.rmSync(copyOf(20));
@@ -212,4 +212,57 @@ test('how long a checkpoint waits for its copy is counted from the first that is
   fs.mkdirSync(elsewhere);
   await grow(1);
   expect(copies.uncopiedSeconds()).toBe(0);
+});
+
+describe('I289 a folder on a mount that hangs', () => {
+  /** Until it is let go, nothing that opens or lists a file there comes back. */
+  function hang(call: 'open' | 'readdir') {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const real = promises[call] as (...args: unknown[]) => Promise<never>;
+    const isThere = (path: unknown) => String(path).startsWith(elsewhere);
+    const spy = vi.spyOn(promises, call).mockImplementation((async (...args: unknown[]) => {
+      if (isThere(args[0])) await promise;
+      return real(...args);
+    }) as never);
+    return { let: resolve, calls: () => spy.mock.calls.filter(([path]) => isThere(path)).length };
+  }
+  const says = (log: Awaited<ReturnType<typeof aLife>>['log']) =>
+    log.error.mock.calls.map(([{ err }]) => String(err));
+  afterEach(() => void vi.restoreAllMocks());
+
+  test('keeps the log from growing for five seconds, once, and is written to when it is back', async () => {
+    const { copies, grow, newest, log } = await aLife('one');
+    await grow(1);
+    const hung = hang('open');
+    clock.advanceTo(after(60));
+    const growing = grow(1);
+    await vi.waitFor(() => expect(hung.calls()).toBe(1));
+    clock.advanceTo(after(65));
+    await growing;
+    expect(copies.hangs).toBe(true);
+    for (let n = 0; n < 3; n += 1) await grow(1);
+    expect([(await newest()).size, hung.calls(), says(log)]).toEqual([
+      ...[5, 1, [expect.stringMatching(/copies does not answer$/)]],
+    ]);
+    hung.let();
+    await vi.waitFor(() => expect(copies.hangs).toBe(false));
+    await grow(1);
+    expect(fs.readdirSync(elsewhere).toSorted()).toEqual(['1.checkpoint', '2.checkpoint', '6.checkpoint']);
+    expect(copies.uncopiedSeconds()).toBe(0);
+  });
+
+  test('at the start is compared later', async () => {
+    const { copies, sequencer, append, newest } = await aLife('one');
+    await append(1);
+    const hung = hang('readdir');
+    const step = sequencer.step();
+    await vi.waitFor(() => expect(hung.calls()).toBe(1));
+    clock.advanceTo(after(5));
+    expect([await step, (await newest()).size, copies.hangs]).toEqual([1, 1, true]);
+    hung.let();
+    await vi.waitFor(() => expect(copies.hangs).toBe(false));
+    await copies.keep(await newest());
+    expect(hung.calls()).toBe(2);
+    expect(fs.readdirSync(elsewhere)).toEqual(['1.checkpoint']);
+  });
 });

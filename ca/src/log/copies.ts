@@ -7,7 +7,7 @@ import fs from 'node:fs/promises';
 import { join } from 'node:path';
 import { readIn } from '@chancery/shared/audit-verify/folder.ts';
 import { equal, hex, utf8 } from '@chancery/shared/ground/bytes.ts';
-import { type Clock, isRecent } from '@chancery/shared/ground/clock.ts';
+import { addSeconds, type Clock, isRecent } from '@chancery/shared/ground/clock.ts';
 import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { type Checkpoint, openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
@@ -36,6 +36,7 @@ export class Copies {
   #failing: string | undefined;
   /** False until the copies were compared with the database: their folder may be missing for a while. */
   #compared = false;
+  #hangs = false;
 
   constructor(deps: CopiesDeps) {
     this.#deps = deps;
@@ -45,7 +46,8 @@ export class Copies {
    * Compares the newest copies with the database. Throws tlog if a copy has a checkpoint that the database does not
    * have, or may have one and cannot be read: signing on would give a size two roots. `rootAt` is asked for the root
    * that the events of the database give at a size which is not signed there: after a restore with the log they are
-   * those of the copy. A folder that cannot be read is logged once and compared later.
+   * those of the copy. A folder that cannot be read, or does not answer for some seconds, is logged once and compared
+   * later.
    */
   async compare(rootAt: RootAt = async () => undefined): Promise<void> {
     this.#compared = false;
@@ -53,8 +55,8 @@ export class Copies {
   }
 
   /**
-   * Copies the newest checkpoint if it is time. Logs once what fails, and the next call tries again. Throws tlog if a
-   * copy has another checkpoint than the database.
+   * Copies the newest checkpoint if it is time. Logs once what fails, and the next call tries again; a folder that does
+   * not answer is waited for some seconds, once. Throws tlog if a copy has another checkpoint than the database.
    */
   async keep({ size, note }: LogCheckpoint): Promise<void> {
     const { everySeconds, clock } = this.#deps;
@@ -79,6 +81,29 @@ export class Copies {
     return since === undefined ? 0 : Math.max(0, (this.#deps.clock.now().getTime() - since.getTime()) / 1000);
   }
 
+  /** True while a call of the file system hangs: it blocks a thread, for which Node waits at its end. */
+  get hangs(): boolean {
+    return this.#hangs;
+  }
+
+  /** Does not wait for a mount whose server is away: its calls may block for ever. One at a time does. */
+  async #within<T>(call: () => Promise<T>): Promise<T> {
+    const { folder, clock } = this.#deps;
+    const silent = () => new Error(`${folder} does not answer`);
+    if (this.#hangs) throw silent();
+    const [over, work] = [new AbortController(), call()];
+    const bound = clock.sleepUntil(addSeconds(clock.now(), ANSWER_SECONDS), over.signal);
+    const silence = (): typeof LATE => LATE;
+    const first = await Promise.race([work, bound.then(silence, silence)]).finally(() => over.abort());
+    if (first !== LATE) return first;
+    this.#hangs = true;
+    const ended = (): void => {
+      this.#hangs = false;
+    };
+    void work.then(ended, ended);
+    throw silent();
+  }
+
   async #trying(work: () => Promise<void>): Promise<void> {
     try {
       await work();
@@ -98,7 +123,7 @@ export class Copies {
 
   /** The database is read after the folder: what another process copies meanwhile is in it. */
   async #compareAll(rootAt: RootAt): Promise<void> {
-    const sizes = await copiesIn(this.#deps.folder);
+    const sizes = await this.#within(() => copiesIn(this.#deps.folder));
     const { store } = this.#deps;
     const signed = (await store.checkpoint())?.size ?? 0;
     const { folder } = this.#deps;
@@ -121,7 +146,7 @@ export class Copies {
   async #read(size: number): Promise<Checkpoint | undefined> {
     const { folder, verifier } = this.#deps;
     try {
-      const bytes = await readIn(folder)(nameOf(size));
+      const bytes = await this.#within(() => readIn(folder)(nameOf(size)));
       const copy = bytes && openCheckpoint(bytes, verifier);
       return copy?.size === size ? copy : undefined;
     } catch (error) {
@@ -141,18 +166,23 @@ export class Copies {
   async #write(size: number, note: string): Promise<void> {
     const [path, bytes] = [this.#at(size), utf8(note)];
     try {
-      return await writeSynced(path, 'wx', bytes);
+      return await this.#within(() => writeSynced(path, 'wx', bytes));
     } catch (error) {
       if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
     }
     const copy = await this.#read(size);
     if (copy !== undefined) return this.#ensureSame(copy);
-    const { size: length } = await fs.stat(path);
-    const isCut = length < bytes.length && equal(await fs.readFile(path), bytes.subarray(0, length));
-    if (!isCut) throw new Error(`${path} ${NO_COPY}`);
-    await writeSynced(path, 'a', bytes.subarray(length));
+    await this.#within(async () => {
+      const { size: length } = await fs.stat(path);
+      const isCut = length < bytes.length && equal(await fs.readFile(path), bytes.subarray(0, length));
+      if (!isCut) throw new Error(`${path} ${NO_COPY}`);
+      await writeSynced(path, 'a', bytes.subarray(length));
+    });
   }
 }
+
+const ANSWER_SECONDS = 5;
+const LATE = Symbol('late');
 
 const ADVICE = 'Put the newest ca.db in place; docs/audit.md says what to do without one';
 const TORN =

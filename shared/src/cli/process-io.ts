@@ -58,6 +58,7 @@ function showProgress(line: string): void {
 }
 
 const steps = new Set<() => void>();
+const blocked = new Set<() => boolean>();
 process.once('exit', () => {
   for (const step of [...steps].reverse()) {
     try {
@@ -66,6 +67,10 @@ process.once('exit', () => {
       // The others still run. Nobody is left to be told.
     }
   }
+  if (![...blocked].some((isBlocked) => isBlocked())) return;
+  // By the default of the signal.
+  process.removeAllListeners('SIGTERM');
+  process.kill(process.pid, 'SIGTERM');
 });
 
 /**
@@ -76,6 +81,12 @@ export function atEnd(step: () => void): () => void {
   steps.add(step);
   return () => void steps.delete(step);
 }
+
+/**
+ * Where `isBlocked` says at the end that a call of the file system hangs, the process ends by SIGTERM: Node would wait
+ * for the thread that it blocks, for ever if a mount's server does not come back.
+ */
+export const endThough = (isBlocked: () => boolean): void => void blocked.add(isBlocked);
 
 /** How long what a finished command has left open may keep the process. */
 const LINGER_MS = 500;
