@@ -53,6 +53,7 @@ export const backupVerbs = (deps: BackupDeps) => ({
     {
       name: 'acceptLoss',
       about: ({ reason, dryRun }) => (dryRun ? undefined : `after a restore, because: ${reason}`),
+      look: (order, by) => acceptLoss({ ...order, dryRun: true }, by, deps),
       run: (order, by) => acceptLoss(order, by, deps),
     },
     deps,
@@ -62,13 +63,19 @@ export const backupVerbs = (deps: BackupDeps) => ({
     {
       name: 'rewrapKeys',
       about: (use) => (use.dryRun ? undefined : aboutRewrap(use)),
-      async run({ withoutStandby }) {
-        if (!withoutStandby) await ensureStandbyHere(deps.authorities.records.current(), deps.keys);
-      },
+      look: (use) => ensureRewrappable(use, deps),
+      run: (use) => ensureRewrappable(use, deps),
     },
     deps,
   ),
 });
+
+async function ensureRewrappable(
+  { withoutStandby }: RewrapUse,
+  { authorities, keys }: BackupDeps,
+): Promise<void> {
+  if (!withoutStandby) await ensureStandbyHere(authorities.records.current(), keys);
+}
 
 async function acceptLoss({ reason, dryRun }: AcceptOrder, by: string, { recovery }: BackupDeps) {
   const isReason = reason.trim() !== '' && reason.length <= MAX_REASON;

@@ -78,6 +78,12 @@ export const revocationVerbs = (deps: RevokeDeps) => ({
         return `revocation ${number}${target === undefined ? '' : ` of ${target.kind} ${target.value}`}`;
       },
       state: (number) => targetOf(number, deps),
+      look: async (number) =>
+        ensure(
+          targetOf(number, deps) !== undefined,
+          'revocation',
+          `there is no revocation ${number} in force`,
+        ),
       run: async (number, by) => {
         const revocation = await deps.revocations.lift(number, by);
         return { revocation, still: await deps.revocations.alsoCutOff(revocation.target) };

@@ -129,6 +129,7 @@ function stepping<Order extends { readonly dryRun: boolean }, Answer>(
     {
       name,
       about: (order) => (order.dryRun ? undefined : about(order)),
+      look: (order, by) => run({ ...order, dryRun: true }, by, undefined),
       takesSecond: true,
       run: async (order, by, acting) => {
         if (order.dryRun) return run(order, by, undefined);
@@ -211,16 +212,23 @@ export const offlineVerbs = (deps: Pick<RotateDeps, 'requests' | 'rotation' | 'c
     {
       name: 'importAuthority',
       about: ({ answer, dryRun }) => (dryRun ? undefined : `the answer with SHA-256 ${sumOf(answer)}`),
-      run: async (order, by) => {
-        const { answer, rootAbove, dryRun } = order;
-        if (labelOf(answer) === VOUCHER_LABEL) return takeVoucher(answer, by, dryRun, deps);
-        if (rootAbove.length > 0 || (await deps.cross.isFor(answer))) return deps.cross.take(order, by);
-        return deps.requests.take(answer, by, dryRun);
-      },
+      look: (order, by) => takeIn({ ...order, dryRun: true }, by, deps),
+      run: (order, by) => takeIn(order, by, deps),
     },
     deps,
   ),
 });
+
+async function takeIn(
+  order: ImportOrder,
+  by: string,
+  deps: Pick<RotateDeps, 'requests' | 'rotation' | 'cross'>,
+): Promise<Imported | ImportedCross> {
+  const { answer, rootAbove, dryRun } = order;
+  if (labelOf(answer) === VOUCHER_LABEL) return takeVoucher(answer, by, dryRun, deps);
+  if (rootAbove.length > 0 || (await deps.cross.isFor(answer))) return deps.cross.take(order, by);
+  return deps.requests.take(answer, by, dryRun);
+}
 
 async function takeVoucher(
   answer: Uint8Array,

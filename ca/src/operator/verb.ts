@@ -81,6 +81,8 @@ export interface Writing<Value, Answer> {
   readonly about: (value: Value) => string | undefined;
   /** What a countersignature is for, besides the value: what `about` shows of the state. */
   readonly state?: (value: Value) => unknown;
+  /** Throws what refuses it now, as a dry run does: nobody is asked to countersign what cannot be done. */
+  readonly look?: (value: Value, by: string) => Promise<unknown>;
   /** Set if `run` itself takes the countersignature, because more than the value decides what is done. */
   readonly takesSecond?: true;
   /** `by` is the operator. */
@@ -92,7 +94,7 @@ export interface Writing<Value, Answer> {
  * transaction.
  */
 export function writing<Value, Answer>(
-  { name, about, state, takesSecond, run }: Writing<Value, Answer>,
+  { name, about, state, look, takesSecond, run }: Writing<Value, Answer>,
   deps: VerbDeps,
 ): Verb<Value, Answer> {
   const { fresh }: Need = VERBS[name];
@@ -104,6 +106,7 @@ export function writing<Value, Answer>(
       if (what !== undefined) {
         if (fresh === 'always') {
           acting.ensureFresh();
+          if (deps.second !== undefined && acting.person !== undefined) await look?.(value, by);
           const exact = state === undefined ? value : [value, state(value)];
           if (takesSecond !== true) await acting.takeSecond({ exact, about: [what] });
         }
