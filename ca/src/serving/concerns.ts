@@ -30,6 +30,7 @@ function crossConcerns(records: readonly Known[], now: Date): readonly string[] 
 /** As the alert. */
 const CROSS_SOON_SECONDS = 21 * 86_400;
 
-const NO_STANDBY =
+/** Said of a CA where no root stands by, wherever the key of its root is. */
+export const NO_STANDBY =
   "no root stands by: if the root's key is stolen, each agent and job that is not connected at that moment needs " +
   'the new bundle by hand, and those that are get it by the stolen key; chancery-ca rotate standby makes one';

@@ -137,7 +137,11 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
       'store store/sqlite attestors keys authority registry serving config.ts open-keys.ts cli cli/operator',
     ),
   ],
-  'ca/src/cli/rotation': [...shared('text ground unix cli config keys'), PROTO, ...ca('cli cli/operator')],
+  'ca/src/cli/rotation': [
+    ...shared('text ground unix cli config keys'),
+    PROTO,
+    ...ca('cli cli/operator serving'),
+  ],
   'ca/src/cli/review': [...shared('text ground cli'), PROTO, ...ca('cli cli/operator')],
   'ca/src/cli/backup': [
     ...shared('text ground cli audit-verify'),

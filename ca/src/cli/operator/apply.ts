@@ -8,14 +8,13 @@ import {
   MisuseError,
 } from '@chancery/shared/cli/program.ts';
 import type { ResourceFile } from '../../registry/resources.ts';
+import { waitedFor } from '../bar.ts';
 import { FILE_FLAG, readFiles } from '../files.ts';
 import { OPERATOR_FLAGS, printJson, printUnacknowledged, printWarnings, SHARED_IDS_FLAG } from '../flags.ts';
 import { streamToOperator } from './admin.ts';
 
 /** Text in one message. */
 const CHUNK_BYTES = 1024 * 1024;
-/** Text that the CA reads in about a second. */
-const SLOW_BYTES = 512 * 1024;
 
 export const apply: Command = {
   says: 'Replaces the set in force by the given resources; removes all others.',
@@ -31,9 +30,8 @@ export const apply: Command = {
     if (invocation.texts('file').length === 0) throw new MisuseError('-f is required');
     const files = await readFiles(invocation, io);
     const bytes = files.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0);
-    if (io.isTerminal && bytes > SLOW_BYTES)
-      io.err(`the CA reads ${(bytes / 1e6).toFixed(1)} MB of resources ...\n`);
-    const answers = await streamToOperator(invocation, (client) => client.apply, messages(files, invocation));
+    const call = () => streamToOperator(invocation, (client) => client.apply, messages(files, invocation));
+    const answers = await waitedFor(io, `the CA reads ${(bytes / 1e6).toFixed(1)} MB of resources`, call);
     const answer: ApplyResponse = {
       changes: answers.flatMap(({ changes }) => changes),
       version: answers.at(-1)?.version ?? 0n,

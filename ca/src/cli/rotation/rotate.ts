@@ -28,7 +28,7 @@ const FORMS: Readonly<Record<string, readonly string[]>> = {
   standby: ['dry-run'],
   jwt: ['auto', 'older-than', 'dry-run'],
   'jwt status': ['watch'],
-  'jwt next': ['without', 'yes-to-stragglers', 'reason', 'dry-run'],
+  'jwt next': ['without', 'yes-to-stragglers', 'reason', 'yes', 'dry-run'],
   'jwt rollback': ['dry-run'],
 };
 const WORDS = Object.keys(FORMS).filter((each) => each !== '' && !each.includes(' '));
@@ -67,7 +67,7 @@ export const rotate: Command = {
     reason: { type: 'string', value: 'TEXT', says: 'Why, for the audit log.' },
     yes: {
       type: 'boolean',
-      says: 'With `next`: also remove a root that retires, which cannot be taken back.',
+      says: 'With `next`: also remove a root or JWT key that retires, which cannot be taken back.',
     },
     'dry-run': {
       type: 'boolean',
@@ -131,16 +131,30 @@ function rootOf(invocation: Invocation): Buffer {
 async function next(invocation: Invocation, io: Io): Promise<ExitStatus> {
   const waiver = waiverOf(invocation);
   const { stage } = await callOperator(invocation, (client) => client.getRotation, {});
-  const isAsked = stage !== 'retiring' || invocation.has('yes') || invocation.has('dry-run');
-  if (isAsked) return step(invocation, io, (client) => client.rotateNext, waiver);
+  if (isMeant(stage, invocation)) return step(invocation, io, (client) => client.rotateNext, waiver);
   await callOperator(invocation, (client) => client.rotateNext, { ...waiver, dryRun: true });
   throw new IdentityError('rotation', FOR_GOOD);
 }
+
+async function jwtNext(invocation: Invocation, io: Io): Promise<ExitStatus> {
+  const order = { ...waiverOf(invocation), step: 'next' };
+  const { stage } = await callOperator(invocation, (client) => client.getJwtRotation, {});
+  if (isMeant(stage, invocation)) return step(invocation, io, (client) => client.rotateJwt, order);
+  await callOperator(invocation, (client) => client.rotateJwt, { ...order, dryRun: true });
+  throw new IdentityError('rotation', JWT_FOR_GOOD);
+}
+
+/** Whether the step takes nothing away for good, or is asked for with that. */
+const isMeant = (stage: string, invocation: Invocation): boolean =>
+  stage !== 'retiring' || invocation.has('yes') || invocation.has('dry-run');
 
 /** Two words that are typed once too often must not take the root away that bundle files still have. */
 const FOR_GOOD =
   'nothing was changed: this step removes the root that retires, and cannot be taken back. Replace the bundles that ' +
   'agents and jobs start from (chancery-ca bundle), then give --yes';
+
+const JWT_FOR_GOOD =
+  'nothing was changed: this step removes the JWT key that retires, and cannot be taken back. Give --yes';
 
 /** Throws MisuseError. */
 function waiverOf(invocation: Invocation) {
@@ -168,7 +182,7 @@ async function jwtForm(form: string, invocation: Invocation, io: Io): Promise<Ex
     say(invocation, io, await read());
     return 0;
   }
-  if (form === 'jwt next') return step(invocation, io, jwtStep, { ...waiverOf(invocation), step: 'next' });
+  if (form === 'jwt next') return jwtNext(invocation, io);
   if (form === 'jwt rollback') return step(invocation, io, jwtStep, { ...PLAIN, step: 'rollback' });
   if (!invocation.has('auto')) {
     ensureAuto(invocation);

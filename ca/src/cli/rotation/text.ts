@@ -2,6 +2,7 @@
 import type { HeldCertificates, Rotation } from '@chancery/proto/gen/chancery/v1/rotation.ts';
 import type { Io } from '@chancery/shared/cli/program.ts';
 import { printable } from '@chancery/shared/text/printable.ts';
+import { NO_STANDBY } from '../../serving/concerns.ts';
 import { instant, printTable } from '../flags.ts';
 
 interface Words {
@@ -46,11 +47,6 @@ const JWT: Words = {
 
 const wordsOf = ({ kind }: Pick<Rotation, 'kind'>): Words => (kind === 'jwt' ? JWT : ROOT);
 
-/** Said where the night of a stolen root would be a long one. */
-const NO_STANDBY =
-  'no root stands by: if the key of the active root is stolen, agents that are away need the new bundle by hand; ' +
-  '`chancery-ca rotate standby` makes one';
-
 /** Rows of a table; `--json` has up to 1000. */
 const MAX_ROWS = 20;
 const BAR_COLUMNS = 20;
@@ -80,10 +76,9 @@ export function printRotation(io: Pick<Io, 'out' | 'err' | 'columns'>, rotation:
   printHeld(io, [...rotation.unheard, ...rotation.chained]);
   for (const each of fromAbove(rotation)) io.out(`${printable(each)}\n`);
   const isBare = rotation.kind === '' && rotation.roots.every(({ state }) => state !== 'standby');
-  const isOffline = rotation.roots.some(({ state, keyHome }) => state === 'active' && keyHome === 'offline');
-  if (isBare && !isOffline) io.out(`${NO_STANDBY}\n`);
+  if (isBare) io.out(`${NO_STANDBY}\n`);
   // What would be refused now is no hint.
-  const yes = rotation.kind === '' && rotation.stage === 'retiring' ? ' --yes' : '';
+  const yes = rotation.stage === 'retiring' ? ' --yes' : '';
   if (rotation.stage !== 'idle' && waits.length === 0)
     io.out(`next:  \`${command} next${yes}\` ${steps[next] ?? next}\n`);
 }

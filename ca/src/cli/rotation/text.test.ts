@@ -1,0 +1,25 @@
+import type { Rotation } from '@chancery/proto/gen/chancery/v1/rotation.ts';
+import { expect, test } from 'vitest';
+import { NO_STANDBY } from '../../serving/concerns.ts';
+import { printRotation } from './text.ts';
+
+const said = (keyHome: string, ...states: readonly string[]): string => {
+  const lines: string[] = [];
+  const out = (text: string) => void lines.push(text);
+  const roots = states.map((state) => ({
+    ...{ serial: '40aa', state, keyHome, algorithm: 'ecdsa-p256', movedAt: 0n, notAfter: 0n },
+    ...{ crossUntil: 0n },
+  }));
+  const lists = { waits: [], stragglers: [], unheard: [], chained: [], above: [] };
+  const rotation = { ...lists, roots, stage: 'idle', next: 'prepare', kind: '', made: '', endedAt: 0n };
+  printRotation({ out, err: () => {}, columns: 120 }, rotation as unknown as Rotation);
+  return lines.join('');
+};
+
+test.each(['file', 'offline', 'pkcs11'])(
+  'that no root stands by is said in the words of check: key in %s',
+  (home) => {
+    expect(said(home, 'active')).toContain(`\n${NO_STANDBY}\n`);
+    expect(said(home, 'active', 'standby')).not.toContain('stands by');
+  },
+);
