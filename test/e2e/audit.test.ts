@@ -1,5 +1,5 @@
 /** The audit log as an operator and an auditor use it: a real CA that is killed, its commands, and a copy elsewhere. */
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execPath } from 'node:process';
@@ -151,6 +151,13 @@ test('an entry is proved to somebody who has the key and a checkpoint', async ()
   const proof = readProof(Buffer.from(stdout));
   expect(verifyProof(proof, proof.extra, key()).size).toBeGreaterThan(3);
   expect(Buffer.from(proof.extra).toString()).toMatch(/^{"at":"[^"]+","type":"authority\.certifying"/);
+  const file = join(ca.dir, 'proof');
+  writeFileSync(file, stdout);
+  expect(
+    execFileSync(execPath, [VERIFY, '--proof', file, '--key', join(log(), 'verifier-key')], {
+      encoding: 'utf8',
+    }),
+  ).toMatch(/^good: .*: entry 0 of \d+ that .* signed:\n{"at":/);
   const json = JSON.parse((await ca.cli('audit', 'proof', '0', '--json')).stdout);
   expect(json).toMatchObject({ index: 0, entry: Buffer.from(proof.extra).toString() });
   const none = await ca.cli('audit', 'proof', '100000');

@@ -4,13 +4,16 @@ import { appendFileSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:f
 import { dirname, join } from 'node:path';
 import { execPath } from 'node:process';
 import { promisify } from 'node:util';
-import { afterAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { makeFolder, removeFolder, root } from '../../../test/kit/processes.ts';
 import { tileLog } from '../../../test/kit/tlog.ts';
 import { Interrupted, type Io, runSingle } from '../cli/program.ts';
 import { signCheckpoint } from '../tlog/checkpoint.ts';
 import { noteKey, writeVerifierKey } from '../tlog/note.ts';
+import { writeProof } from '../tlog/proof-text.ts';
+import { readEntryProof } from '../tlog/read-log.ts';
 import { verifyCommand } from './command.ts';
+import { readIn } from './folder.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 const key = noteKey('prod.example/chancery/log', publicKey);
@@ -162,7 +165,63 @@ test.each([
   expect(shown).toEqual([expect.stringMatching(/ 256 of 600 entries$/), '']);
 });
 
+describe('the proof of one entry', () => {
+  const proof = async (change: (text: string) => string = (text) => text) => {
+    writeFileSync(at('proof'), change(writeProof(await readEntryProof(577, readIn(log), key))));
+    return run('--proof', 'proof', ...own);
+  };
+  const extra = (text: string) => `extra ${Buffer.from(text).toString('base64')}\n`;
+
+  test('is verified without the log, and the entry printed', async () => {
+    expect(await proof()).toEqual({
+      status: 0,
+      stdout: 'good: proof: entry 577 of 600 that prod.example/chancery/log signed:\nentry 577\n',
+      stderr: '',
+    });
+    expect(JSON.parse((await run('--proof', 'proof', ...own, '--json')).stdout)).toEqual({
+      ...{ good: true, origin: 'prod.example/chancery/log', index: 577, size: 600, entry: 'entry 577' },
+    });
+  });
+
+  test.each([
+    ['another entry', (text: string) => text.replace(extra('entry 577'), extra('entry 578'))],
+    ['another index', (text: string) => text.replace('index 577', 'index 576')],
+    ['a hash less', (text: string) => text.replace(/(index 577\n)[^\n]+\n/, '$1')],
+    ['another signature', (text: string) => text.replace(/.{9}\n$/, 'AAAAAAA=\n')],
+  ])('I308 with %s is bad', async (_, change) => {
+    expect(await proof(change)).toMatchObject({
+      status: 1,
+      stdout: expect.stringMatching(/^BAD {2}proof: /),
+    });
+    expect(JSON.parse((await run('--proof', 'proof', ...own, '--json')).stdout)).toMatchObject({
+      good: false,
+    });
+  });
+
+  test('I308 by another key is bad', async () => {
+    await proof();
+    const other = noteKey(key.name, generateKeyPairSync('ed25519').publicKey);
+    expect(await run('--proof', 'proof', '--key', writeVerifierKey(other))).toMatchObject({ status: 1 });
+  });
+
+  test('without the entry, or of another kind, proves nothing: status 2', async () => {
+    const bare = await proof((text) => text.replace(extra('entry 577'), ''));
+    expect(bare).toMatchObject({ status: 2, stderr: expect.stringMatching(/does not have the entry/) });
+    expect(await proof(() => 'x')).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(/is not a proof/),
+    });
+    await proof();
+    expect(await run('--proof', 'proof')).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(/give --key/),
+    });
+    const both = await run('log', '--proof', 'proof', ...own);
+    expect(both).toMatchObject({ status: 2, stderr: expect.stringMatching(/neither a folder nor --from/) });
+  });
+});
+
 test('it says what it is for', async () => {
-  expect((await run('--help')).stdout).toMatch(/^usage: chancery-audit-verify DIR \[flags\]\n/);
+  expect((await run('--help')).stdout).toMatch(/^usage: chancery-audit-verify \[DIR\] \[flags\]\n/);
   expect((await run('--version')).stdout).toMatch(/^chancery-audit-verify \d/);
 });

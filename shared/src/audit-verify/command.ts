@@ -1,8 +1,16 @@
 /** `chancery-audit-verify`: its arguments. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Command, type Io, JSON_FLAG, MisuseError } from '../cli/program.ts';
+import {
+  type Command,
+  type ExitStatus,
+  type Invocation,
+  type Io,
+  JSON_FLAG,
+  MisuseError,
+} from '../cli/program.ts';
 import { type NoteKey, readVerifierKey } from '../tlog/note.ts';
+import { verifyEntry } from './entry.ts';
 import { verifyFolder } from './verify.ts';
 
 export const FROM_FLAG = {
@@ -15,8 +23,8 @@ export const FROM_FLAG = {
 } as const;
 
 export const verifyCommand: Command = {
-  says: 'Verifies a copy of an audit log offline: status 0 if it is what was signed, 1 if not, 2 if it cannot tell.',
-  positionals: 'DIR',
+  says: 'Verifies a copy of an audit log, or a proof of one entry: 0 if it is what was signed, 1 if not, 2 if unknown.',
+  positionals: '[DIR]',
   flags: {
     key: {
       type: 'string',
@@ -24,9 +32,16 @@ export const verifyCommand: Command = {
       says: "The log's verifier key, or a file with it (default: DIR/verifier-key, which proves less).",
     },
     ...FROM_FLAG,
+    proof: {
+      type: 'string',
+      value: 'FILE',
+      says: 'In the place of DIR: what `chancery-ca audit proof` has printed; needs --key.',
+    },
     ...JSON_FLAG,
   },
   async run(invocation, io) {
+    const proof = invocation.text('proof');
+    if (proof !== undefined) return orTwo(() => provedBy(proof, invocation, io), io);
     const [folder, ...more] = invocation.positionals;
     if (folder === undefined || more.length > 0)
       throw new MisuseError('give one folder: a copy of dataDir/log');
@@ -36,15 +51,30 @@ export const verifyCommand: Command = {
       throw new MisuseError(`${folder} has neither a checkpoint nor tiles: it is no copy of an audit log`);
     const key = keyOf(invocation.text('key'), folder, io);
     const kept = keptOf(invocation.texts('from'));
-    try {
-      return await verifyFolder({ folder, key, kept, json: invocation.has('json') }, io);
-    } catch (error) {
-      if (io.signal.aborted) throw error;
-      io.err(`chancery-audit-verify: ${error instanceof Error ? error.message : String(error)}\n`);
-      return 2;
-    }
+    return orTwo(() => verifyFolder({ folder, key, kept, json: invocation.has('json') }, io), io);
   },
 };
+
+async function provedBy(file: string, invocation: Invocation, io: Io): Promise<ExitStatus> {
+  const given = invocation.text('key');
+  if (given === undefined)
+    throw new MisuseError('a proof says nothing without the key of the log: give --key');
+  if (invocation.positionals.length > 0 || invocation.texts('from').length > 0)
+    throw new MisuseError('--proof takes neither a folder nor --from');
+  const [bytes, key] = [readOr(file), keyOf(given, '', io)];
+  return verifyEntry({ name: file, bytes, key, json: invocation.has('json') }, io);
+}
+
+/** Status 2 with the reason for whatever cannot be verified at all. */
+async function orTwo(verify: () => Promise<ExitStatus>, io: Io): Promise<ExitStatus> {
+  try {
+    return await verify();
+  } catch (error) {
+    if (io.signal.aborted || error instanceof MisuseError) throw error;
+    io.err(`chancery-audit-verify: ${error instanceof Error ? error.message : String(error)}\n`);
+    return 2;
+  }
+}
 
 /** Reads the files of `--from`. Throws MisuseError. */
 export const keptOf = (files: readonly string[]) => files.map((name) => ({ name, note: readOr(name) }));
