@@ -188,7 +188,7 @@ describe('the proof of one entry', () => {
     ['another index', (text: string) => text.replace('index 577', 'index 576')],
     ['a hash less', (text: string) => text.replace(/(index 577\n)[^\n]+\n/, '$1')],
     ['another signature', (text: string) => text.replace(/.{9}\n$/, 'AAAAAAA=\n')],
-  ])('I308 with %s is bad', async (_, change) => {
+  ])('I313 with %s is bad', async (_, change) => {
     expect(await proof(change)).toMatchObject({
       status: 1,
       stdout: expect.stringMatching(/^BAD {2}proof: /),
@@ -198,7 +198,7 @@ describe('the proof of one entry', () => {
     });
   });
 
-  test('I308 by another key is bad', async () => {
+  test('I313 by another key is bad', async () => {
     await proof();
     const other = noteKey(key.name, generateKeyPairSync('ed25519').publicKey);
     expect(await run('--proof', 'proof', '--key', writeVerifierKey(other))).toMatchObject({ status: 1 });
