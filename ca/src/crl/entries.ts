@@ -41,8 +41,9 @@ interface Found {
 }
 
 /**
- * Nothing is issued to whom a revocation matches, so what it matched once is all that it matches. A new revocation is
- * looked up by itself then, among what an index finds; when one is gone, and now and then, all is read anew.
+ * After a revocation nothing more is issued to its target, so what it matched at first is all that it matches. A new
+ * revocation is looked up by itself then, among what an index finds; when one is gone, and now and then, all is read
+ * anew.
  */
 export class RevokedEntries {
   readonly #store: RecordStore;

@@ -17,7 +17,7 @@ export interface Need {
   readonly owners?: true;
   /** What a sign-in of at most `FRESH_SECONDS` is needed for: every use that changes something, or some. */
   readonly fresh?: 'always' | 'where it widens access';
-  /** Never needs two people; every other verb that needs a fresh sign-in may. */
+  /** Exempt from `twoPeople`. */
   readonly alone?: true;
 }
 

@@ -101,8 +101,8 @@ const goingWith = (
   records.filter((each) => keepsKey(each) && (each === authority || isUnder(each, authority)));
 
 /**
- * Which root signs instead: one that agents trust already. A standby root is in every bundle and its key was elsewhere;
- * one that retires is in every bundle; the new one of a rotation is where it was acknowledged.
+ * Which root signs instead: one that agents trust already. First choice: a standby root, which is in every bundle, and
+ * whose key was elsewhere. Then a root that retires, and then the published one, which some agents may lack.
  */
 function successorOf(
   records: readonly StoredAuthority[],

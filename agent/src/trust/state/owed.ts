@@ -22,8 +22,8 @@ export interface SavedOwed extends Kept {
 export const MAX_OWED = 2;
 
 /**
- * States that the CA has not: the state of that CA takes their place, so they are kept here. What it has refused is
- * kept only; what it could not take yet is in force, too.
+ * Revocations that the CA said before its restore and does not have now: its own state takes their place, so they are
+ * kept here. What it has refused is kept only; what it could not take yet is in force, too.
  */
 export class Owed {
   #list: readonly SavedOwed[] = [];

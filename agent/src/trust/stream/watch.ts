@@ -40,7 +40,7 @@ export interface WatchDeps extends SnapshotDeps {
 const RETRY = { firstSeconds: 0.5, lastSeconds: 30, spread: 0.2 };
 /** The CA sends what is in force as soon as the stream is open. */
 const FIRST_SNAPSHOT_SECONDS = 10;
-/** For what the CA gets back first. Where others keep it busy, it is followed all the same. */
+/** How long a hand-back may take. After that the agent follows the CA and tries again. */
 const HAND_BACK_SECONDS = 15;
 
 /** Keeps one stream open until the signal; a new SVID gets a new stream before the old one is closed. */

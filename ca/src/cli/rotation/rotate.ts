@@ -48,7 +48,7 @@ export const rotate: Command = {
     'older-than': {
       type: 'string',
       value: 'TIME',
-      says: 'With --auto: begin only where the one that signs has done so for longer, such as 300d; else end well.',
+      says: 'With --auto, for timers: do nothing, with status 0, unless the active one signs for longer, such as 300d.',
     },
     intermediate: { type: 'boolean', says: 'Replace the intermediate under the root, and not the root.' },
     root: {
