@@ -195,7 +195,11 @@ describe('I230 a file that is no chain for a root of ours', () => {
   test.each<[string, () => Uint8Array, RegExp]>([
     ['nothing', () => NONE, /^no PEM block CERTIFICATE found$/],
     ['the root itself', () => chainFile(root), /is that of the root itself: no other CA has issued it$/],
-    ['text around', () => Buffer.concat([utf8('CN=x\n'), genuine()]), /^there is more than PEM blocks/],
+    [
+      'text around',
+      () => Buffer.concat([utf8('CN=x\n'), genuine()]),
+      /^there is more than PEM blocks .*openssl x509 -in FILE`$/,
+    ],
     ['another label', () => utf8(writePem('TRUSTED CERTIFICATE', root.der)), /a PEM block is "TRUSTED/],
     ['more than 64 KB', () => Buffer.alloc(65_537, 0x0a), /has 65537 bytes, at most 65536/],
     [
@@ -398,6 +402,14 @@ describe('I233 a root above that does not fit', () => {
     ],
   ])('%s', async (_, file, given, says) => {
     await expect(take(file(), { rootAbove: chainFile(given) })).rejects.toThrow(refused(says));
+  });
+
+  test('nor can be read: then what to do is said', async () => {
+    const odd = utf8(writePem('CERTIFICATE', Buffer.from('3000', 'hex')));
+    const end = /^certificate 3 of the file: .*; if it is a root: leave it out of the file, and --root: /;
+    await expect(take(Buffer.concat([short(), odd]))).rejects.toThrow(refused(end));
+    const given = /^the certificate of --root: .*; leave it out of the file, and --root: /;
+    await expect(take(short(), { rootAbove: odd })).rejects.toThrow(refused(given));
   });
 });
 const old = makeAuthority('Old root', undefined, { fields: { notAfter: after(-1) } });

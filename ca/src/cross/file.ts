@@ -10,6 +10,7 @@ import {
   MAX_CROSS_CHAIN,
   type NameBelow,
   verifyCross,
+  WITHOUT_ROOT,
 } from '@chancery/shared/x509/verify/cross.ts';
 import { blocksOf, oneBlock } from '../ceremony/block.ts';
 import type { StoredAuthority } from '../store/store.ts';
@@ -27,7 +28,15 @@ export interface CrossFile {
 
 /** Throws authority_answer, certificate_parse. */
 export function readCross(bytes: Uint8Array): CrossFile {
-  const [first, ...more] = blocksOf(bytes, LABEL, MAX_CROSS_CHAIN + 1, CODE).map(parsed);
+  const blocks = blocksOf(bytes, LABEL, MAX_CROSS_CHAIN + 1, CODE);
+  const [first, ...more] = blocks.map((der, n) => {
+    const isLast = n > 0 && n === blocks.length - 1;
+    return parsed(
+      der,
+      `certificate ${n + 1} of the file`,
+      isLast ? `; if it is a root: ${WITHOUT_ROOT}` : '',
+    );
+  });
   ensure(first !== undefined, CODE, 'the file has no certificate');
   const last = more.at(-1);
   if (last !== undefined && isSelfSigned(last))
@@ -35,19 +44,19 @@ export function readCross(bytes: Uint8Array): CrossFile {
   return { chain: [first, ...more], rootAbove: undefined };
 }
 
-const parsed = (der: Uint8Array, n: number): Certificate => {
+const parsed = (der: Uint8Array, what: string, advice: string): Certificate => {
   try {
     return parseCertificate(der);
   } catch (error) {
     if (!isRefusal(error)) throw error;
-    throw new IdentityError(CODE, `certificate ${n + 1} of the file: ${error.message}`, { cause: error });
+    throw new IdentityError(CODE, `${what}: ${error.message}${advice}`, { cause: error });
   }
 };
 
 /** The root of the CA above, in a file of its own; undefined for an empty one. Throws authority_answer. */
 export function rootAboveIn(bytes: Uint8Array): Certificate | undefined {
   if (bytes.length === 0) return undefined;
-  const root = parsed(oneBlock(bytes, LABEL, CODE), 0);
+  const root = parsed(oneBlock(bytes, LABEL, CODE), 'the certificate of --root', `; ${WITHOUT_ROOT}`);
   ensure(
     isSelfSigned(root),
     CODE,

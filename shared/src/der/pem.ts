@@ -26,7 +26,10 @@ export function readPemOnly(text: string, label: string, code: Refusal): Uint8Ar
   const blocks = readPem(text, label, code);
   const plain = blocks.map((block) => writePem(label, block)).join('');
   const says = `there is more than PEM blocks ${label} in lines of 64 characters`;
-  ensure(text.replaceAll('\r\n', '\n') === plain, code, says);
+  const around = label === 'CERTIFICATE' && !text.startsWith('-----BEGIN ');
+  const advice =
+    ': the text before the first one, as `openssl ca` writes it, goes away with `openssl x509 -in FILE`';
+  ensure(text.replaceAll('\r\n', '\n') === plain, code, around ? `${says}${advice}` : says);
   return blocks;
 }
 

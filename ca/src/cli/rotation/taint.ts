@@ -6,6 +6,7 @@ import { printable } from '@chancery/shared/text/printable.ts';
 import { waitedFor } from '../bar.ts';
 import { instant, OPERATOR_FLAGS, printJson, printTable } from '../flags.ts';
 import { callOperator } from '../operator/admin.ts';
+import { operatorsText } from './text.ts';
 
 /** A root that has to be made is waited for: agents acknowledge it within 10 s or are left behind. */
 const SECONDS = 60;
@@ -13,10 +14,6 @@ const MAX_ROWS = 20;
 const NEXT =
   'next: `chancery-ca backup`, since backups of before may lack the key of that root; ' +
   'then, if no root stands by, `chancery-ca rotate standby`\n';
-
-const OPERATORS =
-  'operators on other machines are not told: a thief on the way can answer them in the place of the CA. Use the ' +
-  'admin socket until they have signed in anew with a carried bundle, or the stolen intermediate has ended\n';
 
 export const taint: Command = {
   says:
@@ -65,7 +62,7 @@ function printReport(io: Pick<Io, 'out' | 'columns'>, report: TaintResponse, dry
   } else {
     io.out(`tainted ${named} (revocation ${report.revocation}): ${many} are refused\n`);
     io.out(`root ${root?.serial} signs; ${agents} connected agents renew within seconds\n`);
-    io.out(OPERATORS);
+    io.out(operatorsText(authority?.kind));
     if (authority?.kind === 'root') io.out(NEXT);
   }
   for (const each of report.above) io.out(`${printable(each)}\n`);

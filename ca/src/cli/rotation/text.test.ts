@@ -1,7 +1,7 @@
 import type { Rotation } from '@chancery/proto/gen/chancery/v1/rotation.ts';
 import { expect, test } from 'vitest';
 import { NO_STANDBY } from '../../serving/concerns.ts';
-import { printRotation } from './text.ts';
+import { operatorsText, printRotation } from './text.ts';
 
 const said = (keyHome: string, ...states: readonly string[]): string => {
   const lines: string[] = [];
@@ -23,3 +23,8 @@ test.each(['file', 'offline', 'pkcs11'])(
     expect(said(home, 'active', 'standby')).not.toContain('stands by');
   },
 );
+
+test('nobody is told to wait for the end of a stolen root', () => {
+  expect(operatorsText('root')).toMatch(/signed in anew with a carried bundle\n$/);
+  expect(operatorsText('intermediate')).toMatch(/, or the stolen intermediate has ended\n$/);
+});

@@ -171,3 +171,9 @@ function bar(done: number, of: number): string {
   const full = of === 0 ? BAR_COLUMNS : Math.floor((done / of) * BAR_COLUMNS);
   return `[${'#'.repeat(full)}${'.'.repeat(BAR_COLUMNS - full)}]`;
 }
+
+/** What operators elsewhere do after a theft. Nobody can wait until a root has ended. */
+export const operatorsText = (kind: string | undefined): string =>
+  'operators on other machines are not told: a thief on the way can answer them in the place of the CA. Use the ' +
+  'admin socket until they have signed in anew with a carried bundle' +
+  `${kind === 'root' ? '' : ', or the stolen intermediate has ended'}\n`;

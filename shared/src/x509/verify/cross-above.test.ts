@@ -15,6 +15,11 @@ const plain = { root, names: [], now: NOW, code: 'chain' } as const;
 
 test.each<[string, Readonly<Record<string, Uint8Array | undefined>>, RegExp]>([
   ['of no CA', { constraints: x509.basicConstraints() }, /an issuer is not an authority$/],
+  [
+    'with basic constraints that are not critical',
+    { constraints: extension(x509.OID.basicConstraints, false, der.sequence(der.boolean(true))) },
+    /are not critical$/,
+  ],
   ['without basic constraints', { constraints: undefined }, /has no basic constraints$/],
   ['that may not sign', { usage: x509.keyUsage(x509.KEY_USAGE.crlSign) }, /may not sign certificates$/],
   ['without a key identifier', { keyId: undefined }, /has no subject key identifier$/],
@@ -32,7 +37,27 @@ test.each<[string, Readonly<Record<string, Uint8Array | undefined>>, RegExp]>([
   };
   expect(() => verify({})).not.toThrow();
   expect(() => verify(extensions)).toThrow(refusal('chain', /^the root above: /));
-  expect(() => verify(extensions)).toThrow(refusal('chain', says));
+  // The root of a CA that is old cannot be changed, and without it the import goes on.
+  const whole = new RegExp(
+    `${says.source.slice(0, -1)}; leave it out of the file, and --root: then the last link is`,
+  );
+  expect(() => verify(extensions)).toThrow(refusal('chain', whole));
+});
+
+test('I283 the certificate of a CA above that has a new key does not count in the path lengths above it', () => {
+  const verify = (pathLength: number) => {
+    const old = makeAuthority('Top', undefined, {
+      extensions: { constraints: x509.basicConstraints({ pathLength }) },
+    });
+    const rollover = makeAuthority('Top', old);
+    const mid = makeAuthority('Between', rollover);
+    const chain = [crossOf(root, mid), mid.certificate, rollover.certificate];
+    verifyCross({ ...plain, chain, rootAbove: old.certificate });
+  };
+  expect(() => verify(3)).not.toThrow();
+  const says =
+    /^the root above: its path length is 2, and 3 intermediates are below it: at least 3 is needed$/;
+  expect(() => verify(2)).toThrow(refusal('chain', says));
 });
 
 test('I264 a chain whose own certificates are outside the name constraints above them is refused', () => {

@@ -7,7 +7,7 @@ import { equal } from '../../ground/bytes.ts';
 import { ensure, IdentityError, isRefusal, type Refusal } from '../../ground/errors.ts';
 import { isSignedBy } from '../algorithm.ts';
 import { type Certificate, parseCertificate, publicKeyOf } from '../certificate.ts';
-import { ensureAnchor, ensureIntermediate } from '../compose/profile.ts';
+import { ensureAnchor, ensureIntermediate, isSelfIssued } from '../compose/profile.ts';
 import {
   EKU,
   readAuthorityKeyIdentifier,
@@ -25,6 +25,10 @@ const MAX_BYTES = 8 * 1024;
 const MAX_PAIRS = 250_000;
 /** Below a root of ours is one intermediate. */
 const BELOW_ROOT = 1;
+
+/** Old roots are often not in order by RFC 5280, and cannot be changed; a chain is good without a look at its root. */
+export const WITHOUT_ROOT =
+  'leave it out of the file, and --root: then the last link is not verified, and peers decide about that root';
 
 /** A name that is certified below the root, and what a person calls it. */
 export interface NameBelow {
@@ -71,7 +75,7 @@ export function verifyCross(request: CrossRequest): void {
     withName(what, code, () => {
       ensureOne(each, isAnchor);
       ensureInTime(each, request.now);
-      ensureRoom(each, n);
+      ensureRoom(each, chain.slice(0, n));
       ensureNames(each, chain.slice(0, n), request.names);
     });
   }
@@ -115,7 +119,10 @@ export function isSelfSigned(certificate: Certificate): boolean {
 
 function ensureOne(each: Certificate, isAnchor: boolean): void {
   if (isAnchor) {
-    ensureAnchor(each, {});
+    withAdvice(WITHOUT_ROOT, () => {
+      ensureAnchor(each, {});
+      publicKeyOf(each);
+    });
     return;
   }
   ensure(!isSelfSigned(each), 'chain', 'it is a root, which belongs to the end of the file');
@@ -130,10 +137,13 @@ function ensureInTime({ notBefore, notAfter }: Certificate, now: Date): void {
   ensure(inTime, 'chain', `it is valid from ${from} to ${to}; now is ${now.toISOString()}`);
 }
 
-/** §4.2.1.9: how many intermediates may be below; those are our own, and the first `n` of the chain. */
-function ensureRoom(each: Certificate, n: number): void {
+/**
+ * §4.2.1.9: how many intermediates may be below; those are our own, and `between` of the chain. Self-issued ones, as of
+ * a CA that has a new key, are not counted (§6.1.4 (l)).
+ */
+function ensureRoom(each: Certificate, between: readonly Certificate[]): void {
   const limit = readBasicConstraints(each, 'chain')?.pathLength;
-  const below = BELOW_ROOT + n;
+  const below = BELOW_ROOT + between.filter((other) => !isSelfIssued(other)).length;
   const says = `its path length is ${limit}, and ${below} intermediates are below it`;
   ensure(limit === undefined || limit >= below, 'chain', `${says}: at least ${below} is needed`);
 }
@@ -180,5 +190,15 @@ function withName(what: string, code: Refusal, check: () => void): void {
   } catch (error) {
     if (!isRefusal(error)) throw error;
     throw new IdentityError(code, `${what}: ${error.message}`, { cause: error });
+  }
+}
+
+/** Says behind what is wrong what to do. */
+function withAdvice(advice: string, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    throw new IdentityError(error.code, `${error.message}; ${advice}`, { cause: error });
   }
 }
