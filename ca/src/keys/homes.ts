@@ -48,6 +48,7 @@ export function homesBy(
   };
   const of = ({ home, algorithm }: NewKeys): KeyHome => ({
     create: async (label, own = algorithm) => homeOf({ home, reference: label }).create(label, own),
+    ready: async () => homeOf({ home, reference: 'that is new' }).ready?.(),
     has: async (place) => homeOf(place).has(place),
     load: async (place) => homeOf(place).load(place),
     remove: async (place) => homeOf(place).remove(place),

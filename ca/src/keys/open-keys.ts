@@ -56,5 +56,7 @@ export async function openKeys(config: KeysConfig, at: KeysAt): Promise<OpenKeys
 /** A root's key that an operator has made is used where new roots' keys are in AWS KMS. */
 function withNamedKey(root: KeyHome, kms: KmsHome, { root: wanted, 'aws-kms': aws }: KeysConfig): KeyHome {
   const name = wanted.home === AWS_KMS ? aws?.rootKey : undefined;
-  return name === undefined ? root : { ...root, create: async () => kms.adopt(name, wanted.algorithm) };
+  if (name === undefined) return root;
+  const adopt = () => kms.adopt(name, wanted.algorithm);
+  return { ...root, create: adopt, ready: async () => void (await adopt()) };
 }

@@ -37,6 +37,7 @@ export async function start(
   // Before there is a root: without a voucher agents would not take it.
   await ensureKeyOfRoot(deps);
   if (stage === 'idle' && root !== undefined) await ensureAdoptable(root, deps);
+  if (stage === 'idle' && root === undefined) await deps.keys.root.ready?.();
   if (dryRun) return statusNow(deps);
   if (stage === 'idle') await prepare(root, deps);
   return isOffline(active) ? statusNow(deps) : publish(by, deps);

@@ -150,6 +150,7 @@ async function renewIntermediate(by: string, dryRun: boolean, deps: RotationDeps
   const root = rootOf(records);
   if (dryRun) {
     await parentOf(root, deps);
+    await deps.keys.intermediate.ready?.();
     return statusNow(deps);
   }
   const made = await makeIntermediate(root, deps);

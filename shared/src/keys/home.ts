@@ -26,6 +26,8 @@ export interface KeyHome {
   has(place: KeyPlace): Promise<boolean>;
   /** To sign with, for as long as the home has the key. */
   load(place: KeyPlace): Promise<Signer>;
+  /** Throws if no key could be made now, and makes none. A home without it does not know before it tries. */
+  ready?(): Promise<void>;
   /** Does nothing where there is no such key. */
   remove(place: KeyPlace): Promise<void>;
 }

@@ -2,7 +2,7 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
-import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { ensurePrivateFolder } from '@chancery/shared/unix/files/safe-folder.ts';
 import { ensureNothingElse } from '@chancery/shared/unix/private-socket.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
@@ -101,6 +101,7 @@ async function ensureCanSign(
   warn: (warning: string) => void,
 ): Promise<void> {
   await withKeys(settings, async (keys) => {
+    for (const why of await whyNoNewKeys(keys)) warn(why);
     const choice = { now, keys: keys.intermediate };
     const fresh = await freshIntermediate(records, root, choice);
     ensureInTime(parseCertificate(root.certificate), now);
@@ -122,6 +123,18 @@ async function ensureCanSign(
     )
       warn(`${unmoved(root)}: serve moves it; leave that folder in place until then`);
   });
+}
+
+/** What the next rotation would meet: until then all goes well. */
+async function whyNoNewKeys(keys: KeyHomes): Promise<readonly string[]> {
+  const found: string[] = [];
+  // One after the other: a token is tried with a wrong PIN once.
+  for (const kind of ['root', 'intermediate', 'jwt'] as const)
+    await keys[kind].ready?.().catch((error: unknown) => {
+      if (!isRefusal(error)) throw error;
+      found.push(`the next key (${kind}) cannot be made where the config says: ${error.message}`);
+    });
+  return found.slice(0, 1);
 }
 
 interface Signing {

@@ -64,6 +64,8 @@ function tokenHome(deps: TokenDeps): ClosingHome {
       return { place, signer: await load(place) };
     },
     has: async (place) => troubles.note(place.reference, () => has(labelOf(place))),
+    // Finds the token, and logs in.
+    ready: async () => void (await has('chancery')),
     load,
     async remove(place) {
       const label = labelOf(place);

@@ -182,7 +182,7 @@ describe.skipIf(missing !== undefined)('keys in a token', () => {
     // A session that is logged in counts for the whole process.
     (await home()).close();
     const first = await openPkcs11(wrong);
-    await expect(first.has(place)).rejects.toThrow(
+    await expect(first.ready?.()).rejects.toThrow(
       refusal('key_refused', /refuses the PIN of .*CKR_PIN_INCORRECT/),
     );
     expect(hsm?.slots()).toContain('user PIN count low');
@@ -192,6 +192,7 @@ describe.skipIf(missing !== undefined)('keys in a token', () => {
       );
     expect(fs.readFileSync(wrong.refusedFile, 'utf8')).toMatch(/^[0-9a-f]{64}\n$/);
     fs.writeFileSync(pinFile, `${PIN}\n`);
+    await first.ready?.();
     expect(await first.has(place)).toBe(true);
     expect(fs.existsSync(wrong.refusedFile)).toBe(false);
     first.close();
