@@ -88,7 +88,7 @@ export function openOperator(given: OperatorDeps) {
     },
     deps,
   );
-  const serving: Verb<undefined, Serving> = reading('serving', async () => servingNow(deps), deps);
+  const serving: Verb<undefined, Serving> = reading('serving', () => servingNow(deps), deps);
   const rotation = rotationVerbs(deps);
   return {
     ...resourceVerbs(deps),

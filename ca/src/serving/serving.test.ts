@@ -3,13 +3,13 @@ import { expect, test } from 'vitest';
 import { NOW } from '../../../test/kit/certificates.ts';
 import { servingNow } from './serving.ts';
 
-test('I311 what does not work while it issues is the first warning', () => {
+test('I311 what does not work while it issues is the first warning', async () => {
   const loaded = { settings: new Map(), files: new Map() };
   const [unfit, impaired] = [() => undefined, () => 'the audit log does not grow'];
-  const serving = servingNow({
+  const serving = await servingNow({
     self: { version: '1', since: NOW, loaded, unfit, impaired },
     clock: { now: () => NOW },
-    authorities: { records: { current: () => [] } },
+    store: { authorities: async () => [] },
     registry: { sets: { current: () => ({ version: 1, resources: [] }) } },
     revocations: { standing: () => [] },
   });

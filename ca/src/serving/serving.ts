@@ -40,7 +40,8 @@ export interface Serving extends Omit<Self, 'unfit' | 'impaired'> {
 export interface ServingDeps {
   readonly self: Self;
   readonly clock: Pick<Clock, 'now'>;
-  readonly authorities: { readonly records: Pick<Source<readonly StoredAuthority[]>, 'current'> };
+  /** What is in force of authorities follows the store, and a chain from a CA above is in the store alone. */
+  readonly store: { authorities(): Promise<readonly StoredAuthority[]> };
   readonly registry: {
     readonly sets: Pick<
       Source<{ readonly version: number; readonly resources: readonly unknown[] }>,
@@ -50,10 +51,16 @@ export interface ServingDeps {
   readonly revocations: { standing(): readonly unknown[] };
 }
 
-/** As it is now. */
-export function servingNow({ self, clock, authorities, registry, revocations }: ServingDeps): Serving {
+/** As it is now. Throws store. */
+export async function servingNow({
+  self,
+  clock,
+  store,
+  registry,
+  revocations,
+}: ServingDeps): Promise<Serving> {
   const { impaired, unfit, ...known } = self;
-  const [records, set] = [authorities.records.current(), registry.sets.current()];
+  const [records, set] = [await store.authorities(), registry.sets.current()];
   return {
     ...known,
     unfit: unfit(),
