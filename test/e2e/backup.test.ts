@@ -166,7 +166,7 @@ describe('restoring', () => {
     const above = await restored('--log', join(ca.dir, 'lost'));
     expect(above.stderr).toMatch(/the folder of --log has no checkpoint: give dataDir\/log/);
     const dry = await restored('--log', log, '--dry-run');
-    expect(dry.stdout).toMatch(/would be restored \(dry run\)[\s\S]*1 revocations/);
+    expect(dry.stdout).toMatch(/would be restored \(dry run\)[\s\S]*1 revocation,/);
     expect(existsSync(join(ca.dir, 'data'))).toBe(false);
     const done = await restored('--log', log);
     expect(done.stdout).toMatch(/data is restored, life 1: backup\.example/);
