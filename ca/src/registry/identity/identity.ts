@@ -2,7 +2,7 @@
 import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { attributePrefix, isPlatformName } from '@chancery/shared/evidence/platform.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
-import { type Condition, compileCondition } from '@chancery/shared/policy/condition.ts';
+import { type Condition, compileCondition } from '@chancery/shared/policy/condition/condition.ts';
 import { Owner, ResourceName } from '@chancery/shared/policy/resources.ts';
 import { endOf, ReviewBy, Until } from '@chancery/shared/policy/until.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';

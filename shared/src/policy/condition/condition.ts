@@ -4,7 +4,7 @@
  */
 import { createRequire } from 'node:module';
 import type { CelInput } from '@bufbuild/cel';
-import { refusalOf } from '../ground/errors.ts';
+import { refusalOf } from '../../ground/errors.ts';
 
 export interface Condition {
   readonly source: string;
