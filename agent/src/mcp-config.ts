@@ -1,7 +1,7 @@
 /** The keys of the agent's config about MCP: `gateway` and `connect`. */
 import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { by, DURATION, form, forms, hostPort, text } from '@chancery/shared/config/schema.ts';
-import { ResourceName } from '@chancery/shared/policy/resources.ts';
+import { ResourceName } from '@chancery/shared/policy/resources/fields.ts';
 import { z } from 'zod';
 
 const file = z.string().min(1);

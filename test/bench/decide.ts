@@ -2,7 +2,8 @@
 import type { ToolCall } from '@chancery/shared/policy/call.ts';
 import { decide as decideCall } from '@chancery/shared/policy/decide.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
-import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
+import { Access } from '@chancery/shared/policy/resources/access.ts';
+import { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Bench, Outcome } from './bench.ts';
 

@@ -1,7 +1,7 @@
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue } from '@chancery/shared/ground/source.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
-import { McpServer } from '@chancery/shared/policy/resources.ts';
+import { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { describe, expect, test, vi } from 'vitest';
 import { ensureRegistered, sayingWhy } from './connect.ts';
 

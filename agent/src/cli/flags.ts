@@ -1,7 +1,7 @@
 /** Flags that several commands share. */
 import { existsSync } from 'node:fs';
 import { type Flag, type Invocation, MisuseError } from '@chancery/shared/cli/program.ts';
-import { ResourceName } from '@chancery/shared/policy/resources.ts';
+import { ResourceName } from '@chancery/shared/policy/resources/fields.ts';
 import { SYSTEM_CONFIG } from '../config.ts';
 
 export const CONFIG_FLAG = {

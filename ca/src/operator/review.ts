@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
-import { endOf } from '@chancery/shared/policy/until.ts';
+import { endOf } from '@chancery/shared/policy/resources/until.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Resource } from '../registry/resources.ts';
 import type { LogStore } from '../store/log-store.ts';

@@ -2,7 +2,7 @@
 import type { ToolCall } from '@chancery/shared/policy/call.ts';
 import { decide } from '@chancery/shared/policy/decide.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
-import { hasEnded } from '@chancery/shared/policy/until.ts';
+import { hasEnded } from '@chancery/shared/policy/resources/until.ts';
 import { matchFacts } from './earn.ts';
 import type { Facts } from './identity/facts.ts';
 import type { Resource, ResourceSet } from './resources.ts';

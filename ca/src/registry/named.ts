@@ -1,5 +1,5 @@
 /** Which SPIFFE IDs resources speak of: to tell an identity that may do nothing from one that is misspelt. Pure. */
-import { compareSpiffePattern } from '@chancery/shared/policy/spiffe-pattern.ts';
+import { compareSpiffePattern } from '@chancery/shared/policy/patterns/spiffe.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Resource } from './resources.ts';
 

@@ -1,6 +1,7 @@
 /** The part of the policy that one SVID needs, and no more: it must not learn the rights of others. */
 import { decideServer } from '@chancery/shared/policy/decide.ts';
-import type { Access, McpServer } from '@chancery/shared/policy/resources.ts';
+import type { Access } from '@chancery/shared/policy/resources/access.ts';
+import type { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { ResourceSet } from './resources.ts';
 

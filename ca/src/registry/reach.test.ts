@@ -1,7 +1,8 @@
 import { decide } from '@chancery/shared/policy/decide.ts';
 import { compilePolicy } from '@chancery/shared/policy/policy.ts';
-import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
-import { compileSpiffePattern } from '@chancery/shared/policy/spiffe-pattern.ts';
+import { Access } from '@chancery/shared/policy/resources/access.ts';
+import { McpServer } from '@chancery/shared/policy/resources/server.ts';
+import { compileSpiffePattern } from '@chancery/shared/policy/patterns/spiffe.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';

@@ -1,6 +1,6 @@
 /** Where operators sign in, and which claims give which role. */
 import { address } from '@chancery/shared/outbound/address.ts';
-import { ResourceName } from '@chancery/shared/policy/resources.ts';
+import { ResourceName } from '@chancery/shared/policy/resources/fields.ts';
 import { z } from 'zod';
 import { ALGORITHMS } from '../tokens/jwt.ts';
 

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { parseSpiffeId } from '../spiffe/id.ts';
 import { decide, decideServer } from './decide.ts';
 import { compilePolicy } from './policy.ts';
-import { Access, McpServer } from './resources.ts';
+import { Access } from './resources/access.ts';
+import { McpServer } from './resources/server.ts';
 
 const triage = parseSpiffeId('spiffe://prod.example/ns/agents/sa/triage');
 const stranger = parseSpiffeId('spiffe://prod.example/ns/agents/sa/stranger');

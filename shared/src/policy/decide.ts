@@ -8,7 +8,7 @@ import type { ToolCall } from './call.ts';
 import type { Allowed, Decision, Denied } from './decision.ts';
 import type { Policy } from './policy.ts';
 import type { Line, Lines } from './rules.ts';
-import { MAX_TOOL_NAME } from './tool-pattern.ts';
+import { MAX_TOOL_NAME } from './patterns/tool.ts';
 
 /** Tier 1: the caller may reach a registered server if any rule may allow it any tool there. */
 export function decideServer(policy: Policy, caller: SpiffeId, server: string): Allowed | Denied {

@@ -1,12 +1,13 @@
 /** Resources, compiled once a version into what a decision needs. */
 import { ensure } from '../ground/errors.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
-import { type ClearRule, clearFieldsOf } from './clear.ts';
+import { type ClearRule, clearFieldsOf } from './resources/clear.ts';
 import { Memo } from './memo.ts';
-import type { Access, McpServer } from './resources.ts';
+import type { Access } from './resources/access.ts';
+import type { McpServer } from './resources/server.ts';
 import { type Line, Rules } from './rules.ts';
-import { compileSpiffePattern } from './spiffe-pattern.ts';
-import { compileToolPattern, MAX_TOOL_NAME } from './tool-pattern.ts';
+import { compileSpiffePattern } from './patterns/spiffe.ts';
+import { compileToolPattern, MAX_TOOL_NAME } from './patterns/tool.ts';
 
 /** Immutable, except for a memo of its own answers. A new version is a new Policy, so no answer outlives its rules. */
 export interface Policy {

@@ -5,9 +5,9 @@ import type { ToolCall } from './call.ts';
 import { decide, decideServer, mayCall } from './decide.ts';
 import { closed } from './decision.ts';
 import { compilePolicy, type Policy } from './policy.ts';
-import { McpServer } from './resources.ts';
+import { McpServer } from './resources/server.ts';
 import { type DecideBy, type Line, type Lines, Rules, type When } from './rules.ts';
-import { compileToolPattern } from './tool-pattern.ts';
+import { compileToolPattern } from './patterns/tool.ts';
 
 const caller = parseSpiffeId('spiffe://prod.example/agents/triage');
 const github = McpServer.parse({

@@ -2,7 +2,7 @@
 import type { ToolCall } from './call.ts';
 import type { Decision } from './decision.ts';
 import { Memo } from './memo.ts';
-import type { ToolPattern } from './tool-pattern.ts';
+import type { ToolPattern } from './patterns/tool.ts';
 
 /** One tool pattern of one rule. */
 export interface Line {

@@ -3,7 +3,7 @@
 import { type Node, nodeName, nodesOf } from '../evidence/node.ts';
 import { IdentityError } from '../ground/errors.ts';
 import { Memo } from '../policy/memo.ts';
-import { compileSpiffePattern } from '../policy/spiffe-pattern.ts';
+import { compileSpiffePattern } from '../policy/patterns/spiffe.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 import { describeRevocation, type Revocation } from './revocation.ts';
 

@@ -3,7 +3,7 @@
  * by its key.
  */
 import { ensure, IdentityError } from '../ground/errors.ts';
-import { compileSpiffePattern } from '../policy/spiffe-pattern.ts';
+import { compileSpiffePattern } from '../policy/patterns/spiffe.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain, trustDomainOf } from '../spiffe/id.ts';
 
 /** The reasons of RFC 5280 §5.3.1 that apply here, by their names there. */

@@ -13,7 +13,7 @@ import { writePem } from '@chancery/shared/der/pem.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { compilePolicy } from '@chancery/shared/policy/policy.ts';
-import { compileSpiffePattern } from '@chancery/shared/policy/spiffe-pattern.ts';
+import { compileSpiffePattern } from '@chancery/shared/policy/patterns/spiffe.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { stringify } from 'yaml';

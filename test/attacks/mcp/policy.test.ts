@@ -1,9 +1,10 @@
 /** Attacks on the policy itself, without a wire: patterns, names and their cost. */
 import { decide, decideServer } from '@chancery/shared/policy/decide.ts';
 import { compilePolicy } from '@chancery/shared/policy/policy.ts';
-import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
-import { compileSpiffePattern } from '@chancery/shared/policy/spiffe-pattern.ts';
-import { compileToolPattern } from '@chancery/shared/policy/tool-pattern.ts';
+import { Access } from '@chancery/shared/policy/resources/access.ts';
+import { McpServer } from '@chancery/shared/policy/resources/server.ts';
+import { compileSpiffePattern } from '@chancery/shared/policy/patterns/spiffe.ts';
+import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import { expect, test } from 'vitest';
 import { id } from '../../kit/mcp/world.ts';
 

@@ -16,7 +16,7 @@ import { Revoked, WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { decide } from '@chancery/shared/policy/decide.ts';
-import { compileSpiffePattern } from '@chancery/shared/policy/spiffe-pattern.ts';
+import { compileSpiffePattern } from '@chancery/shared/policy/patterns/spiffe.ts';
 import { ensureOfDomain, parseTarget } from '@chancery/shared/revocation/revocation.ts';
 import { readBundle, writeBundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain, pathOf, trustDomainOf } from '@chancery/shared/spiffe/id.ts';

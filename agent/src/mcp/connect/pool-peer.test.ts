@@ -4,7 +4,7 @@ import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
-import { McpServer } from '@chancery/shared/policy/resources.ts';
+import { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
 import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';

@@ -6,7 +6,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
-import { McpServer } from '@chancery/shared/policy/resources.ts';
+import { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';

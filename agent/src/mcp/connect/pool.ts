@@ -9,7 +9,7 @@ import { connect, createSecureContext, type SecureContext, type TLSSocket } from
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
-import type { McpServer } from '@chancery/shared/policy/resources.ts';
+import type { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';

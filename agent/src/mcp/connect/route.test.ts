@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
-import { McpServer } from '@chancery/shared/policy/resources.ts';
+import { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type PlayedGateway, playGateway } from '../../../../test/kit/mcp/played-gateway.ts';

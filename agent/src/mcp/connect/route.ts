@@ -4,7 +4,7 @@ import { request } from 'node:https';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
-import type { McpServer } from '@chancery/shared/policy/resources.ts';
+import type { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import type { Claims } from './claims.ts';
 import { DialAgent, type PoolOptions, type Wanted } from './pool.ts';
 

@@ -3,7 +3,7 @@ import type { Era } from '@chancery/shared/mcp/era.ts';
 import type { Message, Notification, Request } from '@chancery/shared/mcp/message.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { type Line, type Lines, Rules, type When } from '@chancery/shared/policy/rules.ts';
-import { compileToolPattern } from '@chancery/shared/policy/tool-pattern.ts';
+import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import { describe, expect, test } from 'vitest';
 import { NOW } from '../../../../test/kit/certificates.ts';
 import { policyFor, TRIAGE } from '../../../../test/kit/mcp/world.ts';

@@ -8,8 +8,9 @@ import type {
 import { sentence, sentencesOf } from '@chancery/shared/config/schema.ts';
 import { ensure, IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
-import { Access, McpServer } from '@chancery/shared/policy/resources.ts';
-import { hasEnded } from '@chancery/shared/policy/until.ts';
+import { Access } from '@chancery/shared/policy/resources/access.ts';
+import { McpServer } from '@chancery/shared/policy/resources/server.ts';
+import { hasEnded } from '@chancery/shared/policy/resources/until.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { readJwtAuthorities } from '@chancery/shared/spiffe/jwt-authority.ts';

@@ -4,7 +4,7 @@ import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
-import { endOf, hasEnded } from '@chancery/shared/policy/until.ts';
+import { endOf, hasEnded } from '@chancery/shared/policy/resources/until.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { rootName } from '@chancery/shared/voucher/voucher.ts';

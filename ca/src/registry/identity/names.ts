@@ -2,7 +2,8 @@
  * Names that a set of resources must not give away: names that the trust domain reserves, and names that one resource
  * states in full while the template of another can produce them from an attribute.
  */
-import type { Access, McpServer } from '@chancery/shared/policy/resources.ts';
+import type { Access } from '@chancery/shared/policy/resources/access.ts';
+import type { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import type { IdentityResource } from './identity.ts';
 import { compileTemplate } from './template.ts';

@@ -5,7 +5,7 @@ import type { Message, Request, Response } from '@chancery/shared/mcp/message.ts
 import type { ToolCall } from '@chancery/shared/policy/call.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { type Line, type Lines, Rules, type When } from '@chancery/shared/policy/rules.ts';
-import { compileToolPattern } from '@chancery/shared/policy/tool-pattern.ts';
+import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';

@@ -1,6 +1,6 @@
 import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import { compilePolicy } from '@chancery/shared/policy/policy.ts';
-import { McpServer } from '@chancery/shared/policy/resources.ts';
+import { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { expect, test } from 'vitest';
 import { TOOLS } from '../../../../../test/kit/mcp/world.ts';
 import { argumentsInClear } from './clear.ts';

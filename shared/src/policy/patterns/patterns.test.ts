@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { parseSpiffeId } from '../spiffe/id.ts';
-import { Memo } from './memo.ts';
-import { compareSpiffePattern, compileSpiffePattern } from './spiffe-pattern.ts';
-import { compileToolPattern } from './tool-pattern.ts';
+import { parseSpiffeId } from '../../spiffe/id.ts';
+import { Memo } from '../memo.ts';
+import { compareSpiffePattern, compileSpiffePattern } from './spiffe.ts';
+import { compileToolPattern } from './tool.ts';
 
 describe('compileSpiffePattern', () => {
   test.each([

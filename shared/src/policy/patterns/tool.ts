@@ -5,8 +5,8 @@
  */
 import { createRequire } from 'node:module';
 import type { RE2JS } from '@bufbuild/re2';
-import { ensure, refusalOf } from '../ground/errors.ts';
-import { matchGlob } from '../text/glob.ts';
+import { ensure, refusalOf } from '../../ground/errors.ts';
+import { matchGlob } from '../../text/glob.ts';
 
 /** MCP 2025-11-25, server/tools: a name has 1 to 128 characters. It also bounds the work of a pattern. */
 export const MAX_TOOL_NAME = 128;

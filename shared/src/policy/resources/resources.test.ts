@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest';
-import { Access, McpServer } from './resources.ts';
+import { Access } from './access.ts';
+import { McpServer } from './server.ts';
 
 const server = {
   kind: 'McpServer',
@@ -66,11 +67,11 @@ test.each([
 
 test('a fault of ours is not told as the fault of a text', async () => {
   vi.resetModules();
-  vi.doMock('./tool-pattern.ts', () => ({
+  vi.doMock('../patterns/tool.ts', () => ({
     compileToolPattern: () => {
       throw new TypeError('a bug');
     },
   }));
-  const faulty = await import('./resources.ts');
+  const faulty = await import('./access.ts');
   expect(() => faulty.Access.parse(access)).toThrow(new TypeError('a bug'));
 });

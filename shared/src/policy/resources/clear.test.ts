@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
-import { utf8 } from '../ground/bytes.ts';
-import type { JsonObject } from '../ground/json.ts';
-import { parseJson } from '../ground/json.ts';
+import { utf8 } from '../../ground/bytes.ts';
+import type { JsonObject } from '../../ground/json.ts';
+import { parseJson } from '../../ground/json.ts';
 import { argumentAt, ClearField, clearFieldsOf, MAX_CLEAR_FIELDS } from './clear.ts';
-import { compilePolicy } from './policy.ts';
-import { McpServer } from './resources.ts';
-import { compileToolPattern } from './tool-pattern.ts';
+import { compilePolicy } from '../policy.ts';
+import { McpServer } from './server.ts';
+import { compileToolPattern } from '../patterns/tool.ts';
 
 const TEXT =
   '{"repo":"acme/x","n":12345678901234567890,"e":1e3,"yes":true,"no":null,"empty":"",' +

@@ -3,8 +3,8 @@
  * (RFC 6901). Of all others it has one digest alone.
  */
 import { z } from 'zod';
-import { isJsonObject, type Json, type JsonObject } from '../ground/json.ts';
-import type { ToolPattern } from './tool-pattern.ts';
+import { isJsonObject, type Json, type JsonObject } from '../../ground/json.ts';
+import type { ToolPattern } from '../patterns/tool.ts';
 
 /** Of one record; those that more rules name are left out. */
 export const MAX_CLEAR_FIELDS = 16;

@@ -1,7 +1,7 @@
 /** Patterns over SPIFFE IDs. Segments match whole, so that `/app` can never mean `/app-evil`. */
-import { ensure } from '../ground/errors.ts';
-import { parseSpiffeId, type SpiffeId } from '../spiffe/id.ts';
-import { isReserved } from '../spiffe/reserved.ts';
+import { ensure } from '../../ground/errors.ts';
+import { parseSpiffeId, type SpiffeId } from '../../spiffe/id.ts';
+import { isReserved } from '../../spiffe/reserved.ts';
 
 /**
  * `*` stands for exactly one segment, `**` for one or more and only at the end; everything else is itself. The trust
