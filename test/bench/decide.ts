@@ -1,5 +1,5 @@
 /** What one decision costs, under a policy of some size and with callers and tools that keep changing. */
-import type { ToolCall } from '@chancery/shared/policy/call.ts';
+import { type Call, toolNamed } from '@chancery/shared/policy/call.ts';
 import { decide as decideCall } from '@chancery/shared/policy/decide.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access } from '@chancery/shared/policy/resources/access.ts';
@@ -37,7 +37,7 @@ function measure(): Outcome {
 }
 
 /** Each call once, under a policy that has seen none of them. */
-function firstDecisions(resources: readonly (McpServer | Access)[], calls: readonly ToolCall[]): number {
+function firstDecisions(resources: readonly (McpServer | Access)[], calls: readonly Call[]): number {
   const fresh: Policy = compilePolicy(resources, 2n);
   return micros(calls.length, (n) => decideCall(fresh, calls[n] ?? callOf(n)));
 }
@@ -75,7 +75,7 @@ function accessOf(n: number): Access {
   });
 }
 
-function callOf(n: number): ToolCall {
+function callOf(n: number): Call {
   const tools = [
     'get_issue',
     'list_issues',
@@ -88,6 +88,6 @@ function callOf(n: number): ToolCall {
   return {
     caller: callerOf(n * 7),
     server: `server-${(n * 7) % SERVERS}`,
-    tool: `${tools[n % tools.length]}`,
+    what: toolNamed(`${tools[n % tools.length]}`),
   };
 }

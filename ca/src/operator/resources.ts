@@ -1,6 +1,7 @@
 /** The operator's verbs about resources: apply a set, show what it would change, explain decisions. */
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
+import { toolNamed } from '@chancery/shared/policy/call.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Agents } from '../agents/agents.ts';
 import { type Holders, type Look, type Unacknowledged, unacknowledgedBy } from '../agents/holders.ts';
@@ -152,7 +153,11 @@ const unseen = ({ whole }: Look, away: number): readonly string[] =>
 
 function explain(query: ExplainQuery, { registry, revocations, clock }: ResourceDeps): Explanation {
   const [set, now] = [registry.sets.current(), clock.now()];
-  if (query.kind === 'call') return unlessRevoked(explainCall(set, query, now), query.caller, revocations);
+  if (query.kind === 'call') {
+    const { caller, server, tool } = query;
+    const explained = explainCall(set, { caller, server, what: toolNamed(tool) }, now);
+    return unlessRevoked(explained, caller, revocations);
+  }
   const explained = explainFacts(set, query.facts, now);
   const [first] = explained.spiffeIds.map(parseSpiffeId);
   return unlessRevoked(explained, first, revocations);

@@ -1,5 +1,5 @@
 /** Explains which identities facts earn and how calls are decided, by the same functions that decide. */
-import type { ToolCall } from '@chancery/shared/policy/call.ts';
+import type { Call } from '@chancery/shared/policy/call.ts';
 import { decide } from '@chancery/shared/policy/decide.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { hasEnded } from '@chancery/shared/policy/resources/until.ts';
@@ -41,7 +41,7 @@ export function explainFacts(set: ResourceSet, facts: Facts, now: Date): Explana
 }
 
 /** The decision that a gateway would make by this set of resources. */
-export function explainCall({ resources, policy }: ResourceSet, call: ToolCall, now: Date): Explanation {
+export function explainCall({ resources, policy }: ResourceSet, call: Call, now: Date): Explanation {
   const { allow, rule = '', reason } = decide(policyAt(resources, policy, now), call);
   return { spiffeIds: [], allow, rule, lines: [reason] };
 }

@@ -1,8 +1,9 @@
+import { toolNamed } from '@chancery/shared/policy/call.ts';
 import { decide } from '@chancery/shared/policy/decide.ts';
+import { compileSpiffePattern } from '@chancery/shared/policy/patterns/spiffe.ts';
 import { compilePolicy } from '@chancery/shared/policy/policy.ts';
 import { Access } from '@chancery/shared/policy/resources/access.ts';
 import { McpServer } from '@chancery/shared/policy/resources/server.ts';
-import { compileSpiffePattern } from '@chancery/shared/policy/patterns/spiffe.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { describe, expect, test } from 'vitest';
@@ -152,7 +153,7 @@ test('it says what the decision says, for every identity, server and tool of two
       for (const tool of ['get', 'put', 'get-it', 'other']) {
         const { callers } = reachOf(resources, { server: name, tool }, NOW);
         for (const caller of ids) {
-          const { allow } = decide(policy, { caller, server: name, tool });
+          const { allow } = decide(policy, { caller, server: name, what: toolNamed(tool) });
           const { calls } = reachOf(resources, { id: caller, server: name, tool }, NOW);
           expect(calls.length, `${round} ${caller} ${name} ${tool}`).toBe(allow ? 1 : 0);
           const speaking = callers.filter((each) => compileSpiffePattern(each.who)(caller));

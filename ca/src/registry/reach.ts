@@ -1,10 +1,9 @@
 /** Who may call which tools of which servers, read off the rules: for an auditor, and for an incident. Pure. */
 import { ensure } from '@chancery/shared/ground/errors.ts';
-import { whyNoTool } from '@chancery/shared/policy/decide.ts';
+import { compareSpiffePattern, type Reach as Extent } from '@chancery/shared/policy/patterns/spiffe.ts';
+import { compileToolPattern, whyNoTool } from '@chancery/shared/policy/patterns/tool.ts';
 import type { Access } from '@chancery/shared/policy/resources/access.ts';
 import type { McpServer } from '@chancery/shared/policy/resources/server.ts';
-import { compareSpiffePattern, type Reach as Extent } from '@chancery/shared/policy/patterns/spiffe.ts';
-import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import { hasEnded } from '@chancery/shared/policy/resources/until.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';

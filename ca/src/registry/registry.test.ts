@@ -1,3 +1,4 @@
+import { toolNamed } from '@chancery/shared/policy/call.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { NOW } from '../../../test/kit/certificates.ts';
@@ -75,7 +76,7 @@ describe('apply', () => {
     const rule = `kind: Access\nname: r\nwho: [${id('a')}]\nservers: [git]\ntools: { allow: ['*'] }\nuntil: '${end.toISOString()}'\n`;
     await registry.apply([{ name: 'all.yaml', text: `${server}---\n${rule}` }], 'uid 0');
     const explained = (now: Date) =>
-      explainCall(registry.sets.current(), { caller: id('a'), server: 'git', tool: 'x' }, now);
+      explainCall(registry.sets.current(), { caller: id('a'), server: 'git', what: toolNamed('x') }, now);
     expect(explained(new Date(end.getTime() - 1))).toMatchObject({ allow: true, rule: 'r' });
     expect(explained(end)).toMatchObject({ allow: false });
   });

@@ -1,18 +1,30 @@
-/** The call that is decided about: caller, server, tool, arguments, time and session. */
+/** The call that is decided about: caller, server, what is used, arguments, time and session. */
 import type { JsonObject } from '../ground/json.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
+
+/** What a rule can speak of. No line about one kind counts for another. */
+export type Kind = 'tool';
+
+/** One thing of a server. */
+export interface What {
+  readonly kind: Kind;
+  readonly name: string;
+}
 
 /**
  * Each optional field may be unknown: when tools are listed there are no arguments yet, and the operator's `explain`
  * names a tool only. A condition that needs an unknown field cannot be decided.
  */
-export interface ToolCall {
+export interface Call {
   readonly caller: SpiffeId;
   /** The McpServer resource's name. */
   readonly server: string;
-  readonly tool: string;
+  readonly what: What;
   readonly arguments?: JsonObject | undefined;
   readonly now?: Date | undefined;
   /** Of the legacy era, as the client knows it. */
   readonly session?: string | undefined;
 }
+
+/** The tool of that name. */
+export const toolNamed = (name: string): What => ({ kind: 'tool', name });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseSpiffeId } from '../spiffe/id.ts';
+import { toolNamed } from './call.ts';
 import { decide, decideServer } from './decide.ts';
 import { compilePolicy } from './policy.ts';
 import { Access } from './resources/access.ts';
@@ -27,7 +28,8 @@ const policy = compilePolicy(
   ],
   7n,
 );
-const call = (tool: string, caller = triage, server = 'github') => decide(policy, { caller, server, tool });
+const call = (tool: string, caller = triage, server = 'github') =>
+  decide(policy, { caller, server, what: toolNamed(tool) });
 
 describe('decide', () => {
   test.each([
@@ -131,9 +133,12 @@ describe('compilePolicy', () => {
 
   test('names the first rule in order of names, whatever order they came in', () => {
     const both = [github, access('b', { allow: ['x'] }), access('a', { allow: ['*'] })];
-    expect(decide(compilePolicy(both, 1n), { caller: triage, server: 'github', tool: 'x' }).rule).toBe('a');
     expect(
-      decide(compilePolicy(both.reverse(), 1n), { caller: triage, server: 'github', tool: 'x' }).rule,
+      decide(compilePolicy(both, 1n), { caller: triage, server: 'github', what: toolNamed('x') }).rule,
+    ).toBe('a');
+    expect(
+      decide(compilePolicy(both.reverse(), 1n), { caller: triage, server: 'github', what: toolNamed('x') })
+        .rule,
     ).toBe('a');
   });
 });

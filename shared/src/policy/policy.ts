@@ -1,13 +1,13 @@
 /** Resources, compiled once a version into what a decision needs. */
 import { ensure } from '../ground/errors.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
-import { type ClearRule, clearFieldsOf } from './resources/clear.ts';
 import { Memo } from './memo.ts';
-import type { Access } from './resources/access.ts';
-import type { McpServer } from './resources/server.ts';
-import { type Line, Rules } from './rules.ts';
 import { compileSpiffePattern } from './patterns/spiffe.ts';
 import { compileToolPattern, MAX_TOOL_NAME } from './patterns/tool.ts';
+import type { Access } from './resources/access.ts';
+import { type ClearRule, clearFieldsOf } from './resources/clear.ts';
+import type { McpServer } from './resources/server.ts';
+import { type Line, Rules } from './rules.ts';
 
 /** Immutable, except for a memo of its own answers. A new version is a new Policy, so no answer outlives its rules. */
 export interface Policy {
@@ -71,7 +71,7 @@ function byName<T extends McpServer | Access>(resources: readonly T[]): Map<stri
 
 function compileAccess({ name, who, servers, tools }: Access): CompiledAccess {
   const lines = (patterns: readonly string[]): Line[] =>
-    patterns.map((text) => ({ rule: name, pattern: compileToolPattern(text) }));
+    patterns.map((text) => ({ rule: name, kind: 'tool', pattern: compileToolPattern(text) }));
   return {
     name,
     who: who.map(compileSpiffePattern),

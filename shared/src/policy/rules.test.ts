@@ -1,13 +1,13 @@
 /** What no resource says yet: conditions, and rules that ask for an approval. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { parseSpiffeId } from '../spiffe/id.ts';
-import type { ToolCall } from './call.ts';
+import { type Call, toolNamed } from './call.ts';
 import { decide, decideServer, mayCall } from './decide.ts';
 import { closed } from './decision.ts';
+import { compileToolPattern } from './patterns/tool.ts';
 import { compilePolicy, type Policy } from './policy.ts';
 import { McpServer } from './resources/server.ts';
 import { type DecideBy, type Line, type Lines, Rules, type When } from './rules.ts';
-import { compileToolPattern } from './patterns/tool.ts';
 
 const caller = parseSpiffeId('spiffe://prod.example/agents/triage');
 const github = McpServer.parse({
@@ -23,6 +23,7 @@ function policyOf(lines: Partial<Lines>): Policy {
 }
 const line = (rule: string, pattern: string, condition?: When): Line => ({
   rule,
+  kind: 'tool',
   pattern: compileToolPattern(pattern),
   ...(condition && { when: condition }),
 });
@@ -33,18 +34,18 @@ const onOwner = when('owner', ({ arguments: args }) =>
 const fails = when('fails', () => undefined);
 const never = when('never', () => false);
 
-const named: ToolCall = { caller, server: 'github', tool: 'create_issue' };
-const acme: ToolCall = { ...named, arguments: { owner: 'acme' } };
-const other: ToolCall = { ...named, arguments: { owner: 'other' } };
+const named: Call = { caller, server: 'github', what: toolNamed('create_issue') };
+const acme: Call = { ...named, arguments: { owner: 'acme' } };
+const other: Call = { ...named, arguments: { owner: 'other' } };
 
 /** The answer to a call, in one word. */
-function answer(policy: Policy, call: ToolCall): 'allow' | 'ask' | 'deny' {
+function answer(policy: Policy, call: Call): 'allow' | 'ask' | 'deny' {
   const decision = decide(policy, call);
   if (decision.allow) return 'allow';
   return decision.ask === true ? 'ask' : 'deny';
 }
 
-test.each<[string, Partial<Lines>, [ToolCall, string][]]>([
+test.each<[string, Partial<Lines>, [Call, string][]]>([
   [
     'an allow with a condition',
     { allow: [line('a', '*', onOwner)] },
@@ -75,7 +76,7 @@ test.each<[string, Partial<Lines>, [ToolCall, string][]]>([
     { ask: [line('a', 'create_*')] },
     [
       [named, 'ask'],
-      [{ ...named, tool: 'delete_issue' }, 'deny'],
+      [{ ...named, what: toolNamed('delete_issue') }, 'deny'],
     ],
   ],
   ['an ask beats an allow', { ask: [line('b', 'create_*')], allow: [line('a', '*')] }, [[named, 'ask']]],
@@ -122,12 +123,12 @@ test.each<[string, Partial<Lines>, string]>([
 
 test('no list has a name that no rule can allow', () => {
   const all = policyOf({ allow: [line('a', '*')] });
-  expect(mayCall(all, { ...named, tool: 'list_\u200bx' })).toBe('no');
+  expect(mayCall(all, { ...named, what: toolNamed('list_\u200bx') })).toBe('no');
   expect(mayCall(all, { ...named, server: 'gitlab' })).toBe('no');
 });
 
 test('a condition sees the whole call', () => {
-  const seen: ToolCall[] = [];
+  const seen: Call[] = [];
   const call = { ...acme, now: new Date(0), session: 'a' };
   const watches = when('watches', (given) => seen.push(given) > 0);
   expect(answer(policyOf({ allow: [line('a', '*', watches)] }), call)).toBe('allow');
@@ -155,7 +156,8 @@ test('what is allowed or denied stays so where nobody can approve', () => {
 });
 
 test('rules of other patterns or conditions give another list', () => {
-  const of = (lines: Partial<Lines>): string => new Rules({ allow: [], ask: [], deny: [], ...lines }).listing;
+  const of = (lines: Partial<Lines>): string =>
+    new Rules({ allow: [], ask: [], deny: [], ...lines }).listing('tool');
   expect(of({ allow: [line('a', 'x')] })).toBe(of({ allow: [line('b', 'x')] }));
   const all = [{}, { allow: [line('a', 'x')] }, { ask: [line('a', 'x')] }, { deny: [line('a', 'x')] }];
   const conditional = [onOwner, never].map((each) => ({ allow: [line('a', 'x', each)] }));
@@ -163,7 +165,7 @@ test('rules of other patterns or conditions give another list', () => {
 });
 
 describe('an answer is remembered', () => {
-  const made: [string, ToolCall][] = [];
+  const made: [string, Call][] = [];
   beforeEach(() => void made.splice(0));
   const by =
     (name: string): DecideBy =>

@@ -1,14 +1,15 @@
 /** What the rules of one policy say of one caller at one server. */
-import type { ToolCall } from './call.ts';
+import type { Call, Kind, What } from './call.ts';
 import type { Decision } from './decision.ts';
 import { Memo } from './memo.ts';
-import type { ToolPattern } from './patterns/tool.ts';
+import type { Pattern } from './patterns/pattern.ts';
 
-/** One tool pattern of one rule. */
+/** One pattern of one rule, over names of one kind. */
 export interface Line {
   readonly rule: string;
-  readonly pattern: ToolPattern;
-  /** The rule's condition. A line without one holds for each tool that the pattern matches. */
+  readonly kind: Kind;
+  readonly pattern: Pattern;
+  /** The rule's condition. A line without one holds for each name that the pattern matches. */
   readonly when?: When;
 }
 
@@ -17,11 +18,11 @@ export interface When {
   /** As it is written in the rule: conditions with the same text hold for the same calls. */
   readonly text: string;
   /** Pure. Undefined if it cannot be decided: it needs a field that the call does not have, or it fails. */
-  readonly holds: (call: ToolCall) => boolean | undefined;
+  readonly holds: (call: Call) => boolean | undefined;
 }
 
-/** Decides by the lines that match the tool. Pure. */
-export type DecideBy = (lines: Lines, call: ToolCall) => Decision;
+/** Decides by the lines that match the name. Pure. */
+export type DecideBy = (lines: Lines, call: Call) => Decision;
 
 /** In the order of the rules' names. */
 export interface Lines {
@@ -38,45 +39,46 @@ interface Known {
   decided?: { readonly by: DecideBy; readonly decision: Decision };
 }
 
-/** So many tools are remembered for one caller at one server; what is forgotten is computed again. */
-const TOOLS = 512;
+/** So many names are remembered for one caller at one server; what is forgotten is computed again. */
+const NAMES = 512;
 
 /** The rules of one policy for one caller at one server. It remembers its answers. */
 export class Rules {
   readonly #lines: Lines;
-  readonly #byTool = new Memo<string, Known>(TOOLS);
+  readonly #byName = new Memo<string, Known>(NAMES);
 
   constructor(lines: Lines) {
     this.#lines = lines;
   }
 
-  /** The first rule that may allow any tool at all. */
+  /** The first rule that may allow anything at all. */
   get entrance(): string | undefined {
     const { allow, ask } = this.#lines;
     return (allow[0] ?? ask[0])?.rule;
   }
 
-  /** The lines whose pattern matches the tool. */
-  about(tool: string): Lines {
-    return this.#known(tool).lines;
+  /** The lines of the kind whose pattern matches the name. */
+  about(what: What): Lines {
+    return this.#known(what).lines;
   }
 
   /**
-   * What `decideBy` makes of the lines about the tool, for a call of the caller and server of these rules. Where no
+   * What `decideBy` makes of the lines about the name, for a call of the caller and server of these rules. Where no
    * line has a condition, it gets the names only, and its answer is remembered: pass the same function each time.
    */
-  decide(call: ToolCall, decideBy: DecideBy): Decision {
-    const { caller, server, tool } = call;
-    const known = this.#known(tool);
+  decide(call: Call, decideBy: DecideBy): Decision {
+    const { caller, server, what } = call;
+    const known = this.#known(what);
     if (known.isConditional) return decideBy(known.lines, call);
     if (known.decided?.by !== decideBy)
-      known.decided = { by: decideBy, decision: decideBy(known.lines, { caller, server, tool }) };
+      known.decided = { by: decideBy, decision: decideBy(known.lines, { caller, server, what }) };
     return known.decided.decision;
   }
 
-  #known(tool: string): Known {
-    return this.#byTool.get(tool, () => {
-      const matching = (lines: readonly Line[]) => lines.filter(({ pattern }) => pattern.matches(tool));
+  #known({ kind, name }: What): Known {
+    return this.#byName.get(`${kind} ${name}`, () => {
+      const matching = (lines: readonly Line[]) =>
+        lines.filter((line) => line.kind === kind && line.pattern.matches(name));
       const { allow, ask, deny } = this.#lines;
       const lines = { allow: matching(allow), ask: matching(ask), deny: matching(deny) };
       const isConditional = Object.values(lines)
@@ -86,10 +88,11 @@ export class Rules {
     });
   }
 
-  /** Equal for two sets of rules by which a caller sees the same list of tools, whatever the server has. */
-  get listing(): string {
+  /** Equal for two sets of rules by which a caller sees the same list of this kind, whatever the server has. */
+  listing(kind: Kind): string {
     const { allow, ask, deny } = this.#lines;
     const textsOf = ({ pattern, when }: Line) => (when ? [pattern.text, when.text] : [pattern.text]);
-    return JSON.stringify([allow, ask, deny].map((lines) => lines.map(textsOf)));
+    const listed = (lines: readonly Line[]) => lines.filter((line) => line.kind === kind).map(textsOf);
+    return JSON.stringify([allow, ask, deny].map(listed));
   }
 }

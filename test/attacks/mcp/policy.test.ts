@@ -1,10 +1,11 @@
 /** Attacks on the policy itself, without a wire: patterns, names and their cost. */
+import { toolNamed } from '@chancery/shared/policy/call.ts';
 import { decide, decideServer } from '@chancery/shared/policy/decide.ts';
+import { compileSpiffePattern } from '@chancery/shared/policy/patterns/spiffe.ts';
+import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import { compilePolicy } from '@chancery/shared/policy/policy.ts';
 import { Access } from '@chancery/shared/policy/resources/access.ts';
 import { McpServer } from '@chancery/shared/policy/resources/server.ts';
-import { compileSpiffePattern } from '@chancery/shared/policy/patterns/spiffe.ts';
-import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import { expect, test } from 'vitest';
 import { id } from '../../kit/mcp/world.ts';
 
@@ -20,7 +21,7 @@ const policy = (tools: object, who: readonly string[] = ['spiffe://prod.example/
     1n,
   );
 const allows = (tools: object, tool: string) =>
-  decide(policy(tools), { caller: id('app'), server: 'github', tool }).allow;
+  decide(policy(tools), { caller: id('app'), server: 'github', what: toolNamed(tool) }).allow;
 
 test.each([
   ['M8 a literal deny', { allow: ['*'], deny: ['drop'] }, 'drop'],

@@ -15,6 +15,7 @@ import {
 import { Revoked, WatchResponse } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { toolNamed } from '@chancery/shared/policy/call.ts';
 import { decide } from '@chancery/shared/policy/decide.ts';
 import { compileSpiffePattern } from '@chancery/shared/policy/patterns/spiffe.ts';
 import { ensureOfDomain, parseTarget } from '@chancery/shared/revocation/revocation.ts';
@@ -133,7 +134,7 @@ const policy: Target = {
       const caller = parseSpiffeId('spiffe://prod.example/web/1');
       for (const tool of ['query', 'get_it', 'read_x', 'x'.repeat(128)])
         law(
-          !decide(compiled, { caller, server: 'db', tool }).allow ||
+          !decide(compiled, { caller, server: 'db', what: toolNamed(tool) }).allow ||
             text.includes('McpServer') ||
             ALLOWS.test(text),
           'a rule that allows nothing lets somebody in',

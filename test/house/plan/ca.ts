@@ -121,7 +121,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     ...ca('tokens sign-in cli'),
   ],
   'ca/src/cli/operator': [
-    ...shared('ground unix cli config spiffe evidence revocation'),
+    ...shared('ground unix cli config spiffe evidence policy revocation'),
     PROTO,
     ...ca('agents registry config.ts cli cli/login'),
   ],

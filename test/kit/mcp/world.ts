@@ -1,5 +1,4 @@
 /** A trust domain in memory, and gateways and connects in it, for tests of the MCP rooms. */
-
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type RequestOptions, request } from 'node:https';

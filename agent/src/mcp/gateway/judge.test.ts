@@ -1,9 +1,10 @@
 import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import type { Era } from '@chancery/shared/mcp/era.ts';
 import type { Message, Notification, Request } from '@chancery/shared/mcp/message.ts';
+import { toolNamed } from '@chancery/shared/policy/call.ts';
+import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { type Line, type Lines, Rules, type When } from '@chancery/shared/policy/rules.ts';
-import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import { describe, expect, test } from 'vitest';
 import { NOW } from '../../../../test/kit/certificates.ts';
 import { policyFor, TRIAGE } from '../../../../test/kit/mcp/world.ts';
@@ -110,6 +111,7 @@ test('a server may ask whether its client is there, and nothing else', () => {
 
 const line = (rule: string, pattern: string, when?: When): Line => ({
   rule,
+  kind: 'tool',
   pattern: compileToolPattern(pattern),
   ...(when === undefined ? {} : { when }),
 });
@@ -129,7 +131,11 @@ test.each<[string, Partial<Lines>, string | undefined]>([
   ['allowed by no rule', { allow: [line('a', 'get-*')] }, 'none'],
   ['only allowed with an approval', { allow: [line('a', '*')], ask: [line('q', 'echo')] }, 'q'],
 ])('an open call whose tool is %s by now', (_name, lines, rule) => {
-  const denied = deniedMeanwhile(of(lines), { caller: TRIAGE, server: 'everything', tool: 'echo' });
+  const denied = deniedMeanwhile(of(lines), {
+    caller: TRIAGE,
+    server: 'everything',
+    what: toolNamed('echo'),
+  });
   expect(denied && (denied.rule ?? 'none')).toBe(rule);
   expect(denied?.approval).toBe(rule === 'q' ? 'nobody' : undefined);
 });

@@ -4,7 +4,7 @@ import type { Message, Notification, Request } from '@chancery/shared/mcp/messag
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
 import { LISTEN, listensToTools, onSubscription } from '@chancery/shared/mcp/subscription.ts';
 import { type ToolUse, toolUseOf } from '@chancery/shared/mcp/tools.ts';
-import type { ToolCall } from '@chancery/shared/policy/call.ts';
+import { type Call, toolNamed } from '@chancery/shared/policy/call.ts';
 import { decide, mayCall } from '@chancery/shared/policy/decide.ts';
 import { type Allowed, closed, type Decision, type Denied } from '@chancery/shared/policy/decision.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
@@ -61,7 +61,10 @@ export function judge(
   if (message.kind === 'response') return { decision: entered, use: undefined };
   if (message.kind === 'request' && message.method === CALL) {
     const use = toolUseOf(message);
-    return { decision: decide(policy, { ...where, tool: use.tool, arguments: use.arguments }), use };
+    return {
+      decision: decide(policy, { ...where, what: toolNamed(use.tool), arguments: use.arguments }),
+      use,
+    };
   }
   const { kind, method } = message;
   const listens = kind === 'request' && era === 'modern' && method === LISTEN && listensToTools(message);
@@ -71,7 +74,7 @@ export function judge(
 }
 
 /** Why an open call, which was allowed, is denied now. Its arguments are not kept: a condition on them stays met. */
-export function deniedMeanwhile(policy: Policy, call: ToolCall): Denied | undefined {
+export function deniedMeanwhile(policy: Policy, call: Call): Denied | undefined {
   const decision = decide(policy, call);
   const asks = !decision.allow && decision.ask === true;
   if (!asks && mayCall(policy, call) !== 'no') return undefined;

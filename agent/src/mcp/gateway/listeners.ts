@@ -62,6 +62,6 @@ export class Listeners {
   }
 
   #rulesOf(policy: Policy, caller: SpiffeId): string {
-    return policy.rulesFor(caller, this.#server).listing;
+    return policy.rulesFor(caller, this.#server).listing('tool');
   }
 }

@@ -5,6 +5,7 @@ import { type Command, type Invocation, JSON_FLAG, MisuseError } from '@chancery
 import { sentence, sentencesOf } from '@chancery/shared/config/schema.ts';
 import { utf8Text } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
+import { toolNamed } from '@chancery/shared/policy/call.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { inFile, readWholeFile } from '@chancery/shared/unix/files/whole-file.ts';
 import { z } from 'zod';
@@ -57,7 +58,7 @@ type About = NonNullable<ExplainRequest['about']>;
 function explainBy(set: ResourceSet, about: About, now: Date): Explanation {
   if (about.$case === 'facts') return explainFacts(set, about.value, now);
   const { caller, server, tool } = about.value;
-  return explainCall(set, { caller: parseSpiffeId(caller), server, tool }, now);
+  return explainCall(set, { caller: parseSpiffeId(caller), server, what: toolNamed(tool) }, now);
 }
 
 function question(invocation: Invocation): About {

@@ -2,10 +2,10 @@ import { expect, test } from 'vitest';
 import { utf8 } from '../../ground/bytes.ts';
 import type { JsonObject } from '../../ground/json.ts';
 import { parseJson } from '../../ground/json.ts';
-import { argumentAt, ClearField, clearFieldsOf, MAX_CLEAR_FIELDS } from './clear.ts';
-import { compilePolicy } from '../policy.ts';
-import { McpServer } from './server.ts';
 import { compileToolPattern } from '../patterns/tool.ts';
+import { compilePolicy } from '../policy.ts';
+import { argumentAt, ClearField, clearFieldsOf, MAX_CLEAR_FIELDS } from './clear.ts';
+import { McpServer } from './server.ts';
 
 const TEXT =
   '{"repo":"acme/x","n":12345678901234567890,"e":1e3,"yes":true,"no":null,"empty":"",' +

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { isJsonObject, type Json, type JsonObject } from '../../ground/json.ts';
-import type { ToolPattern } from '../patterns/tool.ts';
+import type { Pattern } from '../patterns/pattern.ts';
 
 /** Of one record; those that more rules name are left out. */
 export const MAX_CLEAR_FIELDS = 16;
@@ -46,7 +46,7 @@ const wordsOf = (name: string): string =>
 
 /** One rule: these fields of all tools that a pattern covers. */
 export interface ClearRule {
-  readonly tools: readonly ToolPattern[];
+  readonly tools: readonly Pattern[];
   readonly fields: readonly string[];
 }
 

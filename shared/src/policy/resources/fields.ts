@@ -32,7 +32,7 @@ export function compiles(compile: (text: string) => unknown) {
   };
 }
 
-/** Throws what is no refusal. */
+/** The message of a refusal. Throws any other error. */
 export function refusedBecause(error: unknown): string {
   if (isRefusal(error)) return error.message;
   throw error;

@@ -2,10 +2,10 @@ import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Message, Request, Response } from '@chancery/shared/mcp/message.ts';
-import type { ToolCall } from '@chancery/shared/policy/call.ts';
+import { type Call, toolNamed } from '@chancery/shared/policy/call.ts';
+import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { type Line, type Lines, Rules, type When } from '@chancery/shared/policy/rules.ts';
-import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';
@@ -203,6 +203,7 @@ describe('a list of tools', () => {
 
   const line = (pattern: string, when?: When): Line => ({
     rule: 'r',
+    kind: 'tool',
     pattern: compileToolPattern(pattern),
     ...(when === undefined ? {} : { when }),
   });
@@ -229,11 +230,11 @@ describe('a list of tools', () => {
   });
 
   test('asks with the session and the time', () => {
-    const seen: ToolCall[] = [];
+    const seen: Call[] = [];
     policy.publish(of({ allow: [line('echo', { text: 'seen', holds: (given) => seen.push(given) > 0 })] }));
     expect(listed()).toEqual(['echo']);
     const where = { caller: TRIAGE, server: 'everything', session: session.id };
-    expect(seen[0]).toEqual({ ...where, tool: 'echo', now: NOW });
+    expect(seen[0]).toEqual({ ...where, what: toolNamed('echo'), now: NOW });
     expect(listed({ session: undefined })).toEqual(['echo']);
     expect(seen.at(-1)).toMatchObject({ session: undefined });
   });

@@ -5,7 +5,7 @@
 import { type Message, type Response, writeMessage } from '@chancery/shared/mcp/message.ts';
 import { narrowError } from '@chancery/shared/mcp/results.ts';
 import { acknowledgesTools } from '@chancery/shared/mcp/subscription.ts';
-import type { ToolCall } from '@chancery/shared/policy/call.ts';
+import { type Call, toolNamed } from '@chancery/shared/policy/call.ts';
 import { mayCall } from '@chancery/shared/policy/decide.ts';
 import { denial } from '../../wire/answer/reply.ts';
 import { deniedMeanwhile, mayAsk, told } from '../judge.ts';
@@ -100,8 +100,9 @@ export class Passing {
     });
   }
 
-  #callOf(tool: string): ToolCall {
+  #callOf(tool: string): Call {
     const { server, clock } = this.#gate;
-    return { caller: this.#facts.peer.id, server, tool, now: clock.now(), session: this.session?.id };
+    const { peer } = this.#facts;
+    return { caller: peer.id, server, what: toolNamed(tool), now: clock.now(), session: this.session?.id };
   }
 }

@@ -1,8 +1,8 @@
 /** The arguments of a call that its record has in clear: those that the McpServer names, without secrets, bounded. */
 import { masked } from '@chancery/shared/audit/masked.ts';
 import type { ToolUse } from '@chancery/shared/mcp/tools.ts';
-import { argumentAt } from '@chancery/shared/policy/resources/clear.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
+import { argumentAt } from '@chancery/shared/policy/resources/clear.ts';
 import { cut } from '../../call-event.ts';
 
 /** UTF-16 units of one value; a longer one is cut to this. */

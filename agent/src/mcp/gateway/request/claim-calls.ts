@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TLSSocket } from 'node:tls';
 import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
+import { toolNamed } from '@chancery/shared/policy/call.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
@@ -20,7 +21,7 @@ export const allowsBy =
   (caller, tool) =>
     tool === undefined
       ? decideServer(policy, caller, server).allow
-      : deniedMeanwhile(policy, { caller, server, tool }) === undefined;
+      : deniedMeanwhile(policy, { caller, server, what: toolNamed(tool) }) === undefined;
 
 /** The terms by the current policy. */
 export const termsOf = ({ policy, server, recorder }: Gate): ClaimTerms => ({

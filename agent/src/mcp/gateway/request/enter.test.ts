@@ -5,10 +5,10 @@ import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Message } from '@chancery/shared/mcp/message.ts';
-import type { ToolCall } from '@chancery/shared/policy/call.ts';
+import { type Call, toolNamed } from '@chancery/shared/policy/call.ts';
+import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { type Lines, Rules } from '@chancery/shared/policy/rules.ts';
-import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';
@@ -169,7 +169,7 @@ function policyOf(lines: Partial<Lines>): Policy {
 const pattern = compileToolPattern('echo');
 
 test('a call that has to be approved is denied, and its record says that nobody was there to approve it', async () => {
-  policy.publish(policyOf({ ask: [{ rule: 'careful', pattern }] }));
+  policy.publish(policyOf({ ask: [{ rule: 'careful', kind: 'tool', pattern }] }));
   const waiting = entering(call(1));
   expect(await enter(gate, waiting)).toBe(false);
   const reason = expect.stringMatching(/careful lets .* with an approval: echo; nobody can approve it here$/);
@@ -179,13 +179,13 @@ test('a call that has to be approved is denied, and its record says that nobody 
 });
 
 test('a condition sees who calls what with what, when and in which session', async () => {
-  const seen: ToolCall[] = [];
-  const when = { text: 'seen', holds: (given: ToolCall): boolean => seen.push(given) > 0 };
-  policy.publish(policyOf({ allow: [{ rule: 'careful', pattern, when }] }));
+  const seen: Call[] = [];
+  const when = { text: 'seen', holds: (given: Call): boolean => seen.push(given) > 0 };
+  policy.publish(policyOf({ allow: [{ rule: 'careful', kind: 'tool', pattern, when }] }));
   expect(await enter(gate, entering(call(1, 'echo', { message: 'hi' })))).toBe(true);
   const [who, what] = [
     { caller: TRIAGE, session: session.id },
-    { server: 'everything', tool: 'echo' },
+    { server: 'everything', what: toolNamed('echo') },
   ];
   expect(seen).toEqual([{ ...who, ...what, arguments: { message: 'hi' }, now: NOW }]);
 });
