@@ -229,7 +229,7 @@ async function answer(
   peers: Peers,
   { req, res, log }: { req: IncomingMessage; res: ServerResponse; log: Log },
 ): Promise<void> {
-  const seen: Seen = { message: undefined, recordId: undefined, tool: undefined };
+  const seen: Seen = { message: undefined, recordId: undefined, what: undefined };
   res.sendDate = false;
   // A client may leave while it is answered: that is no failure.
   res.on('error', (error) => log.debug({ err: error }, 'an answer did not arrive'));

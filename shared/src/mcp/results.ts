@@ -36,31 +36,40 @@ export function filterTools(result: JsonObject, allows: (tool: string) => boolea
   return cached ? page : { ...page, cacheScope: 'private' };
 }
 
-/**
- * The capabilities of a server without those that no rule can allow yet, so that clients do not ask for them. Legacy
- * clients always get `tools/list_changed`, since the gateway sends it when rules change. In the modern era it comes on
- * a subscription, which the server must support.
- */
+/** The capabilities of a server without those that no rule can allow yet, so that clients do not ask for them. */
 export function narrowServer(result: JsonObject, era: Era, free: FreeText): JsonObject {
   const { capabilities, instructions } = result;
-  const has = isJsonObject(capabilities) ? capabilities : {};
-  const tools = isJsonObject(has['tools']) && has['tools'];
-  const logging = free.logs && isJsonObject(has['logging']);
-  const own = tools === false ? {} : pick(tools, ['listChanged']);
-  const promised = era === 'legacy' ? { listChanged: true } : own;
+  const announced = isJsonObject(capabilities) ? capabilities : {};
   return {
     ...pick(result, SERVER),
-    ...(capabilities === undefined
-      ? {}
-      : {
-          capabilities: {
-            ...(tools === false ? {} : { tools: promised }),
-            ...(logging ? { logging: {} } : {}),
-          },
-        }),
+    ...(capabilities === undefined ? {} : { capabilities: narrowCapabilities(announced, { era, free }) }),
     ...(free.instructions && typeof instructions === 'string' ? { instructions } : {}),
     ...common(result),
   };
+}
+
+interface Promising {
+  readonly era: Era;
+  readonly free: FreeText;
+}
+
+/** What of a capability the client learns; undefined if it does not learn of it. */
+type Promised = (announced: JsonObject, about: Promising) => JsonObject | undefined;
+
+const CAPABILITIES: Readonly<Record<string, Promised>> = {
+  // Legacy clients always get `tools/list_changed`, since the gateway sends it when rules change. In the modern era it
+  // comes on a subscription, which the server must support.
+  tools: (tools, { era }) => (era === 'legacy' ? { listChanged: true } : pick(tools, ['listChanged'])),
+  logging: (_logging, { free }) => (free.logs ? {} : undefined),
+};
+
+function narrowCapabilities(announced: JsonObject, about: Promising): JsonObject {
+  const kept = Object.entries(CAPABILITIES).flatMap(([name, promised]) => {
+    const own = announced[name];
+    const told = isJsonObject(own) ? promised(own, about) : undefined;
+    return told === undefined ? [] : [[name, told]];
+  });
+  return Object.fromEntries(kept);
 }
 
 /** The result of what has none of its own, such as `ping`. */

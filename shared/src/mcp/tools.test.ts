@@ -1,21 +1,15 @@
 import { expect, test } from 'vitest';
 import type { JsonObject } from '../ground/json.ts';
 import type { Request } from './message.ts';
-import { narrowClient, toolUseOf } from './tools.ts';
+import { callOf, withoutCapabilities } from './tools.ts';
 
-const call = (params?: JsonObject, method = 'tools/call'): Request => ({
-  kind: 'request',
-  id: 1,
-  method,
-  params,
-});
+const call = (params?: JsonObject): Request => ({ kind: 'request', id: 1, method: 'tools/call', params });
 
-test('toolUseOf reads the name and the arguments', () => {
-  expect(toolUseOf(call({ name: 'echo', arguments: { a: 1 }, _meta: {} }))).toEqual({
-    tool: 'echo',
-    arguments: { a: 1 },
-  });
-  expect(toolUseOf(call({ name: 'echo' }))).toEqual({ tool: 'echo', arguments: {} });
+test('callOf reads the name and the arguments', () => {
+  const whole = call({ name: 'echo', arguments: { a: 1 }, _meta: {} });
+  expect(callOf(whole)).toEqual({ tool: 'echo', arguments: { a: 1 }, forwarded: whole });
+  const bare = call({ name: 'echo' });
+  expect(callOf(bare)).toEqual({ tool: 'echo', arguments: {}, forwarded: bare });
 });
 
 test.each([
@@ -33,39 +27,25 @@ test.each([
   ['a request state', { name: 'echo', requestState: 'x' }, /a key other than/],
   ['arguments that are a list', { name: 'echo', arguments: [] }, /arguments are not an object/],
   ['arguments that are null', { name: 'echo', arguments: 'x' }, /arguments are not an object/],
-])('toolUseOf refuses %s', (_name, params, message) => {
-  expect(() => toolUseOf(call(params))).toThrow(
+])('callOf refuses %s', (_name, params, message) => {
+  expect(() => callOf(call(params))).toThrow(
     expect.objectContaining({ code: 'mcp_parse', message: expect.stringMatching(message) }),
   );
 });
 
-test('narrowClient announces nothing a server could ask for', () => {
-  const capabilities = { sampling: {}, elicitation: {}, roots: {} };
-  expect(narrowClient(call({ protocolVersion: 'x', capabilities }, 'initialize')).params).toEqual({
-    protocolVersion: 'x',
-    capabilities: {},
-  });
+test('withoutCapabilities leaves of a request all but the capabilities of its client', () => {
   const key = 'io.modelcontextprotocol/clientCapabilities';
-  expect(narrowClient(call({ name: 'echo', _meta: { [key]: capabilities, x: 1 } })).params).toEqual({
+  const capabilities = { sampling: {}, elicitation: {}, roots: {} };
+  expect(withoutCapabilities(call({ name: 'echo', _meta: { [key]: capabilities, x: 1 } })).params).toEqual({
     name: 'echo',
     _meta: { [key]: {}, x: 1 },
   });
   const plain = call({ name: 'echo', _meta: { progressToken: 1 } });
-  expect(narrowClient(plain)).toBe(plain);
+  expect(withoutCapabilities(plain)).toBe(plain);
 });
 
-test('narrowClient leaves of a subscription what there are rules for', () => {
-  const key = 'io.modelcontextprotocol/clientCapabilities';
-  const _meta = { [key]: { sampling: {} } };
-  const filter = { toolsListChanged: true, resourceSubscriptions: ['a:b'] };
-  expect(narrowClient(call({ notifications: filter, _meta }, 'subscriptions/listen')).params).toEqual({
-    notifications: { toolsListChanged: true },
-    _meta: { [key]: {} },
-  });
-});
-
-test('arguments that are null are forwarded as they are decided', () => {
-  const nothing = call({ name: 'echo', arguments: null });
-  expect(toolUseOf(nothing).arguments).toEqual({});
-  expect(narrowClient(nothing).params).toEqual({ name: 'echo', arguments: {} });
+test('arguments that are null are forwarded as they are read', () => {
+  const { arguments: given, forwarded } = callOf(call({ name: 'echo', arguments: null }));
+  expect(given).toEqual({});
+  expect(forwarded.params).toEqual({ name: 'echo', arguments: {} });
 });

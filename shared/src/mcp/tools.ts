@@ -3,18 +3,20 @@ import { ensure } from '../ground/errors.ts';
 import { isJsonObject, type JsonObject } from '../ground/json.ts';
 import { CAPABILITIES_KEY } from './era.ts';
 import type { Request } from './message.ts';
-import { LISTEN, listensToTools, narrowListen } from './subscription.ts';
 
 export interface ToolUse {
   readonly tool: string;
   readonly arguments: JsonObject;
+  /** The call with these arguments: those that are null are none. */
+  readonly forwarded: Request;
 }
 
 /** `task`, `inputResponses` and `requestState` belong to features without rules, so they are refused, too. */
 const CALL_KEYS = new Set(['name', 'arguments', '_meta']);
 
 /** Throws mcp_parse. A call whose tool cannot be read is refused; it never counts as a call of no tool. */
-export function toolUseOf({ params = {} }: Request): ToolUse {
+export function callOf(request: Request): ToolUse {
+  const { params = {} } = request;
   for (const key of Object.keys(params))
     ensure(
       CALL_KEYS.has(key),
@@ -27,24 +29,16 @@ export function toolUseOf({ params = {} }: Request): ToolUse {
   ensure(!name.includes('\0') && name.isWellFormed(), 'mcp_parse', 'the name of the tool has no UTF-8 form');
   const given = params['arguments'] ?? {};
   ensure(isJsonObject(given), 'mcp_parse', 'the arguments are not an object');
-  return { tool: name, arguments: given };
+  const forwarded =
+    params['arguments'] === null ? { ...request, params: { ...params, arguments: given } } : request;
+  return { tool: name, arguments: given, forwarded };
 }
 
 /**
- * The capabilities of a client without those that a server may not use: sampling, elicitation and roots have no rules
- * yet. A server that knows this finds another way, while a refused request would fail the call.
+ * The request without the capabilities of a client that a server may not use: sampling, elicitation and roots have no
+ * rules yet. A server that knows this finds another way, while a refused request would fail the call.
  */
-export function narrowClient(request: Request): Request {
-  if (request.method === LISTEN && listensToTools(request)) return narrowCapabilities(narrowListen(request));
-  const { params } = request;
-  // Forwarded without arguments, as it was decided.
-  if (request.method === 'tools/call' && params?.['arguments'] === null)
-    return narrowClient({ ...request, params: { ...params, arguments: {} } });
-  if (request.method === 'initialize') return { ...request, params: { ...params, capabilities: {} } };
-  return narrowCapabilities(request);
-}
-
-function narrowCapabilities(request: Request): Request {
+export function withoutCapabilities(request: Request): Request {
   const { params } = request;
   const meta = params?.['_meta'];
   if (!isJsonObject(meta) || meta[CAPABILITIES_KEY] === undefined) return request;

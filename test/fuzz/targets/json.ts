@@ -1,5 +1,6 @@
 /** JSON, and MCP's messages, events and lines. */
 import { isDeepStrictEqual } from 'node:util';
+import { READERS } from '@chancery/agent/mcp/gateway/judge/readers.ts';
 import { LineReader } from '@chancery/agent/mcp/wire/lines.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { parseJson } from '@chancery/shared/ground/json.ts';
@@ -7,7 +8,6 @@ import { ensureModern, eraOf, headersFor } from '@chancery/shared/mcp/era.ts';
 import { type Message, readMessage, writeMessage } from '@chancery/shared/mcp/message.ts';
 import { filterTools, narrowServer } from '@chancery/shared/mcp/results.ts';
 import { type SseEvent, SseReader, writeEvent } from '@chancery/shared/mcp/sse.ts';
-import { narrowClient, toolUseOf } from '@chancery/shared/mcp/tools.ts';
 import { law, type Target } from '../engine.ts';
 
 const LIMITS = { code: 'mcp_parse', maxBytes: 64 * 1024, maxDepth: 64 } as const;
@@ -92,6 +92,8 @@ const message: Target = {
   }),
 };
 
+const ALL = { instructions: true, logs: true };
+
 function lookInto(read: Message): void {
   const headers = headersFor(read);
   const own = {
@@ -103,13 +105,16 @@ function lookInto(read: Message): void {
     eraOf(read, own.version) === 'legacy' || own.version !== undefined,
     'a modern message has headers without a version',
   );
-  if (read.kind === 'request') writeMessage(narrowClient(read));
   if (read.kind === 'response' && read.result !== undefined) {
-    narrowServer(read.result, 'legacy', { instructions: true, logs: true });
+    narrowServer(read.result, 'legacy', ALL);
     if (read.result['tools'] !== undefined) filterTools(read.result, (tool) => tool.startsWith('q'));
   }
   if (own.version !== undefined) ensureModern(read, own);
-  if (read.kind === 'request' && read.method === 'tools/call') toolUseOf(read);
+  if (read.kind !== 'request') return;
+  for (const era of ['legacy', 'modern'] as const) {
+    const reading = READERS.get(read.method)?.(read, { era, freeText: ALL });
+    if (reading !== undefined) writeMessage(reading.forwarded);
+  }
 }
 
 const EVENT_BYTES = 32 * 1024;

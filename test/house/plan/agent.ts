@@ -52,23 +52,26 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
     ...shared('ground cli spiffe door mcp'),
     ...agent('mcp/wire mcp/upstream'),
   ],
+  'agent/src/mcp/gateway/judge': shared('ground spiffe policy mcp'),
   'agent/src/mcp/gateway': [...shared('ground spiffe door x509 policy mcp'), ...agent('mcp/wire')],
   'agent/src/mcp/gateway/peers': [
-    ...shared('ground spiffe door health x509 tls revocation'),
+    ...shared('ground spiffe door health x509 tls revocation policy'),
     ...agent('mcp/wire'),
   ],
   'agent/src/mcp/gateway/records': [
     ...shared('ground x509 policy mcp audit'),
-    ...agent('mcp/call-event.ts mcp/gateway'),
+    ...agent('mcp/call-event.ts mcp/gateway/judge mcp/gateway'),
   ],
   'agent/src/mcp/gateway/exchange': [
     ...shared('ground spiffe x509 policy mcp'),
-    ...agent('mcp/wire/answer mcp/wire mcp/upstream mcp/gateway mcp/gateway/peers mcp/gateway/records'),
+    ...agent('mcp/wire/answer mcp/wire mcp/upstream mcp/gateway/judge mcp/gateway mcp/gateway/peers'),
+    ...agent('mcp/gateway/records'),
   ],
   'agent/src/mcp/gateway/request': [
     ...shared('ground x509 policy mcp'),
     ...agent('mcp/wire/answer mcp/wire mcp/upstream'),
-    ...agent('mcp/gateway mcp/gateway/peers mcp/gateway/records mcp/gateway/exchange'),
+    ...agent('mcp/gateway/judge mcp/gateway mcp/gateway/peers mcp/gateway/records'),
+    ...agent('mcp/gateway/exchange'),
   ],
   'agent/src/mcp/connect': [
     ...shared('text ground unix spiffe door x509 tls policy revocation mcp audit'),

@@ -111,7 +111,7 @@ export async function openGate(held: HeldLimits = {}): Promise<OpenGate> {
   };
   const server = createServer({ keepAlive: false });
   const take = (req: IncomingMessage, res: Begun['res']): void => {
-    const seen: Seen = { message: undefined, recordId: undefined, tool: undefined };
+    const seen: Seen = { message: undefined, recordId: undefined, what: undefined };
     const at = begun.push(0) - 1;
     const begin = (): void => {
       begun[at] = (begun[at] ?? 0) + 1;

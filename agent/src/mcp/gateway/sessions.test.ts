@@ -9,7 +9,7 @@ const asked = (requestId: number) => ({
   recordId: 'x',
   requestId,
   method: 'ping',
-  tool: undefined,
+  what: undefined,
   startedMs: 0,
 });
 

@@ -9,6 +9,7 @@ import { randomUUID } from 'node:crypto';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Id } from '@chancery/shared/mcp/message.ts';
+import type { What } from '@chancery/shared/policy/call.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 
@@ -40,7 +41,8 @@ export interface PendingRequest {
   readonly recordId: string;
   readonly requestId: Id;
   readonly method: string;
-  readonly tool: string | undefined;
+  /** What it asked for by name. */
+  readonly what: What | undefined;
   /** `performance.now()`. */
   readonly startedMs: number;
   /** Its client has cancelled it. */

@@ -18,13 +18,14 @@ const error: Response = {
 };
 
 function narrow(method: string, response: Response): Response {
-  const asked = { recordId: 'r', requestId: 1, method, tool: undefined, startedMs: 0 };
-  return narrowAnswer(asked, response, { era: 'modern', freeText, may: (tool) => tool === 'echo' });
+  const what = method === 'tools/call' ? ({ kind: 'tool', name: 'echo' } as const) : undefined;
+  const asked = { recordId: 'r', requestId: 1, method, what, startedMs: 0 };
+  return narrowAnswer(asked, response, { era: 'modern', freeText, may: ({ name }) => name === 'echo' });
 }
 
 test('the result and the error of an allowed call pass as they are', () => {
   const whole = result({ content: [], anything: 'x', resultType: 'complete' });
-  expect(narrow('tools/call', whole)).toBe(whole);
+  expect(narrow('tools/call', whole)).toEqual(whole);
   expect(narrow('tools/call', error)).toBe(error);
 });
 

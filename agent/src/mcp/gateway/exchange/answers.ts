@@ -1,4 +1,5 @@
 /** Decides which part of a server's answer goes to the client that asked. */
+import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import type { Era } from '@chancery/shared/mcp/era.ts';
 import type { Id, Message, Response } from '@chancery/shared/mcp/message.ts';
 import {
@@ -8,37 +9,46 @@ import {
   narrowError,
   narrowServer,
 } from '@chancery/shared/mcp/results.ts';
-import { resultOf } from '@chancery/shared/mcp/subscription.ts';
+import { LISTEN, resultOf } from '@chancery/shared/mcp/subscription.ts';
+import type { What } from '@chancery/shared/policy/call.ts';
 import { denial } from '../../wire/answer/reply.ts';
 import type { PendingRequest } from '../sessions.ts';
 
 export interface Narrowing {
   readonly era: Era;
   readonly freeText: FreeText;
-  /** Whether the caller may call this tool. */
-  readonly may: (tool: string) => boolean;
+  /** Whether the caller may use this. */
+  readonly may: (what: What) => boolean;
 }
 
+/** What of a result goes to the client. Throws mcp_parse. */
+type Narrow = (result: JsonObject, narrowing: Narrowing, asked: PendingRequest) => JsonObject;
+
+const whole: Narrow = (result) => result;
+const ofServer: Narrow = (result, { era, freeText }) => narrowServer(result, era, freeText);
+
+/** By the method that was asked. Every other result is empty. */
+const RESULTS: ReadonlyMap<string, Narrow> = new Map([
+  ['tools/call', whole],
+  ['tools/list', (result, { may }) => filterTools(result, (name) => may({ kind: 'tool', name }))],
+  ['initialize', ofServer],
+  ['server/discover', ofServer],
+  [LISTEN, (result, _narrowing, asked) => resultOf(asked, emptyResult(result))],
+] satisfies [string, Narrow][]);
+
 /** The result of an allowed call unchanged; of other answers, only what rules cover. Throws mcp_parse. */
-export function narrowAnswer(
-  asked: PendingRequest,
-  response: Response,
-  { era, freeText, may }: Narrowing,
-): Response {
+export function narrowAnswer(asked: PendingRequest, response: Response, narrowing: Narrowing): Response {
   const { id, result } = response;
-  if (asked.method !== 'tools/call' && result === undefined) return narrowError(response);
-  if (result === undefined) return response;
+  // What the caller may use answers with its own errors.
+  if (result === undefined) return asked.what === undefined ? narrowError(response) : response;
   // A question to the client in the shape of an answer (2026-07-28, "Multi Round-Trip Requests").
   const kind = result['resultType'];
   if (kind !== undefined && kind !== 'complete') {
     const reason = 'no kind of rule can allow a server to ask the client for input';
     return denial(id, { allow: false, rule: undefined, reason }, asked.recordId);
   }
-  if (asked.method === 'tools/list') return { ...response, result: filterTools(result, may) };
-  if (asked.method === 'initialize' || asked.method === 'server/discover')
-    return { ...response, result: narrowServer(result, era, freeText) };
-  if (asked.method !== 'tools/call') return { ...response, result: resultOf(asked, emptyResult(result)) };
-  return response;
+  const narrow = RESULTS.get(asked.method) ?? emptyResult;
+  return { ...response, result: narrow(result, narrowing, asked) };
 }
 
 /** What a server sent instead of the answer to `asked`. */

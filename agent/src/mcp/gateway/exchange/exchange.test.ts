@@ -41,7 +41,13 @@ function exchangeOfRequest() {
   const ends: unknown[] = [];
   const recorder = { unanswered: (...[, asked, outcome]: unknown[]) => void ends.push([asked, outcome]) };
   const gate = { unread: new Unread(), arriving: new Unread(), recorder } as unknown as Gate;
-  const waiting = { recordId: 'a', requestId: 1, method: 'tools/call', tool: 'echo', startedMs: 0 };
+  const waiting = {
+    recordId: 'a',
+    requestId: 1,
+    method: 'tools/call',
+    what: { kind: 'tool', name: 'echo' } as const,
+    startedMs: 0,
+  };
   const pending = new Map([[1, waiting]]);
   const request = { kind: 'request', id: 1, method: 'tools/call', params: undefined } as const;
   const back = new Exchange(gate, res, {

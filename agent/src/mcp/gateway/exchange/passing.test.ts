@@ -2,7 +2,7 @@ import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Message, Request, Response } from '@chancery/shared/mcp/message.ts';
-import { type Call, toolNamed } from '@chancery/shared/policy/call.ts';
+import { type Call, toolNamed, type What } from '@chancery/shared/policy/call.ts';
 import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { type Line, type Lines, Rules, type When } from '@chancery/shared/policy/rules.ts';
@@ -11,6 +11,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
 import { live, policyFor, TRIAGE } from '../../../../../test/kit/mcp/world.ts';
+
 import { CallRecorder } from '../records/record.ts';
 import { type Pending, type PendingRequest, type Session, Sessions } from '../sessions.ts';
 import type { ExchangeFacts, Gate } from './gate.ts';
@@ -45,17 +46,15 @@ const request = (id: number | string, method: string): Request => ({
   method,
   params: undefined,
 });
-const asked = ({ id, method }: Request, tool?: string): [number | string, PendingRequest] => [
+const ECHO = { kind: 'tool', name: 'echo' } as const;
+const asked = ({ id, method }: Request, what?: What): [number | string, PendingRequest] => [
   id,
-  { recordId: `record ${id}`, requestId: id, method, tool, startedMs: performance.now() },
+  { recordId: `record ${id}`, requestId: id, method, what, startedMs: performance.now() },
 ];
 /** The exchange of a request that waits for its answer, with these others. */
-function passing(
-  own: Request | undefined,
-  changes: Partial<ExchangeFacts> & { tool?: string } = {},
-): Passing {
-  const { tool, ...facts } = changes;
-  const pending: Pending = new Map(own === undefined ? [] : [asked(own, tool)]);
+function passing(own: Request | undefined, changes: Partial<ExchangeFacts> & { what?: What } = {}): Passing {
+  const { what, ...facts } = changes;
+  const pending: Pending = new Map(own === undefined ? [] : [asked(own, what)]);
   const all = { peer, era: 'legacy', request: own, session, pending, call: {}, ...facts } as const;
   const passes = new Passing(gate, all);
   passes.session = all.session;
@@ -140,7 +139,7 @@ describe('an answer', () => {
   const call = request(1, 'tools/call');
 
   test('of a call passes as it is, and is its record', () => {
-    const passes = passing(call, { tool: 'echo' });
+    const passes = passing(call, { what: ECHO });
     expect(json(passes.pass(result(1, { content: [], more: 1 })))).toMatchObject({
       id: 1,
       result: { content: [], more: 1 },
@@ -152,7 +151,7 @@ describe('an answer', () => {
   });
 
   test('passes once', () => {
-    const passes = passing(call, { tool: 'echo' });
+    const passes = passing(call, { what: ECHO });
     passes.pass(result(1));
     expect(passes.pass(result(1))).toBeUndefined();
     expect(recorded()).toMatchObject([{ stage: 'dropped' }, { stage: 'answered' }]);
@@ -162,7 +161,7 @@ describe('an answer', () => {
     ['to nothing that was asked', result(99)],
     ['that names no request', error(undefined)],
   ])('%s is dropped', (_name, response) => {
-    const passes = passing(call, { tool: 'echo' });
+    const passes = passing(call, { what: ECHO });
     expect(passes.pass(response)).toBeUndefined();
     expect([passes.answered, passes.outcome]).toEqual([false, undefined]);
     const detail = 'an answer to nothing that was asked here';
@@ -171,20 +170,20 @@ describe('an answer', () => {
 
   test('to another request of the session passes, and is not the end of this one', () => {
     const other = request(2, 'tools/call');
-    const pending: Pending = new Map([asked(call, 'echo'), asked(other, 'echo')]);
+    const pending: Pending = new Map([asked(call, toolNamed('echo')), asked(other, toolNamed('echo'))]);
     const passes = passing(call, { pending });
     expect(json(passes.pass(result(2)))).toMatchObject({ id: 2 });
     expect([passes.answered, [...pending.keys()]]).toEqual([false, [1]]);
   });
 
   test('that is an error has that outcome', () => {
-    const passes = passing(call, { tool: 'echo' });
+    const passes = passing(call, { what: ECHO });
     expect(json(passes.pass(error(1, { any: 'data' })))).toMatchObject({ error: { data: { any: 'data' } } });
     expect([passes.answered, passes.outcome]).toEqual([true, 'error']);
   });
 
   test('of a call whose tool was denied meanwhile is a denial', () => {
-    const passes = passing(call, { tool: 'echo' });
+    const passes = passing(call, { what: ECHO });
     policy.publish(policyFor(1, { allow: ['other'] }, 2n));
     const { error: denied } = json(passes.pass(result(1, { secret: 'x' })));
     expect(denied).toMatchObject({ code: -31403, data: { decisionId: 'record 1' } });
@@ -252,18 +251,18 @@ describe('a body in the place of a stream', () => {
     ['a request', request(1, 'ping')],
     ['a notification', notification('notifications/progress')],
   ])('is no answer where it is %s', (_name, message) => {
-    expect(passing(call, { tool: 'echo' }).passWhole(message)).toBeUndefined();
+    expect(passing(call, { what: ECHO }).passWhole(message)).toBeUndefined();
     const detail = 'a call in the place of an answer';
     expect(recorded()).toMatchObject([{ stage: 'dropped', detail }]);
   });
 
   test('is the result of the request by its id only', () => {
-    expect(json(passing(call, { tool: 'echo' }).passWhole(result(1)))).toMatchObject({ id: 1, result: {} });
-    expect(passing(call, { tool: 'echo' }).passWhole(result(2))).toBeUndefined();
+    expect(json(passing(call, { what: ECHO }).passWhole(result(1)))).toMatchObject({ id: 1, result: {} });
+    expect(passing(call, { what: ECHO }).passWhole(result(2))).toBeUndefined();
   });
 
   test.each([undefined, 1, 99])('is an error of the request, by whatever id: %s', (id) => {
-    const passes = passing(call, { tool: 'echo' });
+    const passes = passing(call, { what: ECHO });
     expect(json(passes.passWhole(error(id)))).toMatchObject({ id: 1, error: { message: 'boom' } });
     expect([passes.answered, passes.outcome]).toEqual([true, 'error']);
   });

@@ -5,10 +5,11 @@
 import { type Message, type Response, writeMessage } from '@chancery/shared/mcp/message.ts';
 import { narrowError } from '@chancery/shared/mcp/results.ts';
 import { acknowledgesTools } from '@chancery/shared/mcp/subscription.ts';
-import { type Call, toolNamed } from '@chancery/shared/policy/call.ts';
+import type { Call, What } from '@chancery/shared/policy/call.ts';
 import { mayCall } from '@chancery/shared/policy/decide.ts';
 import { denial } from '../../wire/answer/reply.ts';
-import { deniedMeanwhile, mayAsk, told } from '../judge.ts';
+import { deniedMeanwhile } from '../judge/judge.ts';
+import { mayAsk, told } from '../judge/told.ts';
 import type { PendingRequest, Session } from '../sessions.ts';
 import { narrowAnswer } from './answers.ts';
 import type { ExchangeFacts, Gate } from './gate.ts';
@@ -91,18 +92,18 @@ export class Passing {
    */
   #narrowed(asked: PendingRequest, response: Response): Response {
     const policy = this.#gate.policy.current();
-    const denied = asked.tool === undefined ? undefined : deniedMeanwhile(policy, this.#callOf(asked.tool));
+    const denied = asked.what === undefined ? undefined : deniedMeanwhile(policy, this.#callOf(asked.what));
     if (denied !== undefined) return denial(response.id, denied, asked.recordId);
     return narrowAnswer(asked, response, {
       era: this.#facts.era,
       freeText: this.#gate.freeText,
-      may: (tool) => mayCall(policy, this.#callOf(tool)) !== 'no',
+      may: (what) => mayCall(policy, this.#callOf(what)) !== 'no',
     });
   }
 
-  #callOf(tool: string): Call {
+  #callOf(what: What): Call {
     const { server, clock } = this.#gate;
     const { peer } = this.#facts;
-    return { caller: peer.id, server, what: toolNamed(tool), now: clock.now(), session: this.session?.id };
+    return { caller: peer.id, server, what, now: clock.now(), session: this.session?.id };
   }
 }

@@ -5,6 +5,7 @@ import type { CertifiedPeer, Connections } from '@chancery/shared/door/connectio
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
+import type { What } from '@chancery/shared/policy/call.ts';
 import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
 import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
@@ -15,6 +16,7 @@ import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
 import { serialOf } from '../../../../../test/kit/mcp/open-calls.ts';
 import { id, live, revoked, TOOLS, TRIAGE, TrustDomainInMemory } from '../../../../../test/kit/mcp/world.ts';
 import { secretOf } from '../../wire/claims.ts';
+
 import type { OpenCall } from './open-call.ts';
 import { Peers } from './peers.ts';
 
@@ -86,7 +88,8 @@ async function connect(svid: Svid | undefined): Promise<TLSSocket> {
   return socket;
 }
 
-const open = (): OpenCall => ({ recordId: undefined, tool: undefined });
+const ECHO = { kind: 'tool', name: 'echo' } as const;
+const open = (): OpenCall => ({ recordId: undefined, what: undefined });
 const code = (refusal: string) => expect.objectContaining({ code: refusal });
 
 test('a request stands while its certificate does', async () => {
@@ -213,8 +216,8 @@ describe('of all connections', () => {
   });
 
   test('a policy cuts those with a call of a tool that it denies', () => {
-    for (const socket of [mine, theirs]) peers.begin(socket, { ...open(), tool: 'echo' });
-    peers.judgeAgain((caller, tool) => tool === undefined || caller === OTHER);
+    for (const socket of [mine, theirs]) peers.begin(socket, { ...open(), what: ECHO });
+    peers.judgeAgain((caller, what) => what === undefined || caller === OTHER);
     expect([isCut(), refused]).toEqual([[true, false], ['mcp_call']]);
   });
 
@@ -248,8 +251,8 @@ describe('a claim', () => {
   let next: TLSSocket;
   let recorded: unknown[];
   const terms = {
-    allows: (_id: unknown, tool: string | undefined) => tool !== 'denied',
-    record: ({ serial }: { serial: string }, call: OpenCall) => void recorded.push([serial, call.tool]),
+    allows: (_id: unknown, what: What | undefined) => what?.name !== 'denied',
+    record: ({ serial }: { serial: string }, call: OpenCall) => void recorded.push([serial, call.what?.name]),
   };
   beforeEach(async () => {
     [old, newer] = [td.svid(TRIAGE, 600), td.svid(TRIAGE, 1_200)];
@@ -258,7 +261,7 @@ describe('a claim', () => {
   const claim = (by = next): void => peers.claim(by, secretOf(socket), terms);
 
   test('is recorded for each call, before it goes on', () => {
-    for (const tool of ['a', 'b']) peers.begin(socket, { ...open(), tool });
+    for (const tool of ['a', 'b']) peers.begin(socket, { ...open(), what: { kind: 'tool', name: tool } });
     claim();
     expect(recorded).toEqual(['a', 'b'].map((tool) => [serialOf(newer), tool]));
     claim();
@@ -298,23 +301,23 @@ describe('a claim', () => {
   });
 
   test('is refused where the policy denies the tool by now', () => {
-    peers.begin(socket, { ...open(), tool: 'denied' });
+    peers.begin(socket, { ...open(), what: { kind: 'tool', name: 'denied' } });
     expect(() => claim()).toThrow(code('mcp_call'));
   });
 
   test('that came before the link of the CA is judged when that comes', async () => {
-    peers.begin(socket, { ...open(), tool: 'a' });
+    peers.begin(socket, { ...open(), what: ECHO });
     isLinked = false;
     expect(() => claim()).toThrow(code('mcp_call'));
     await peers.claimAgain(() => terms);
     expect(recorded).toEqual([]);
     isLinked = true;
     await peers.claimAgain(() => terms);
-    expect(recorded).toEqual([[serialOf(newer), 'a']]);
+    expect(recorded).toEqual([[serialOf(newer), 'echo']]);
   });
 
   test('that is judged again and refused ends nothing, and a failure of ours is told', async () => {
-    peers.begin(socket, { ...open(), tool: 'a' });
+    peers.begin(socket, { ...open(), what: ECHO });
     isLinked = false;
     expect(() => claim()).toThrow(code('mcp_call'));
     isLinked = true;

@@ -272,9 +272,9 @@ export class Peers {
 
   #ensureAllowed({ peer, calls }: Connection, allows: Allows): void {
     ensure(allows(peer.id, undefined), 'mcp_call', `no rule lets ${peer.id} reach this server any more`);
-    for (const { tool } of calls.keys())
-      if (tool !== undefined)
-        ensure(allows(peer.id, tool), 'mcp_call', `no rule lets ${peer.id} call tool ${tool} any more`);
+    for (const { what } of calls.keys())
+      if (what !== undefined)
+        ensure(allows(peer.id, what), 'mcp_call', `no rule lets ${peer.id} call tool ${what.name} any more`);
   }
 
   #ensureNotRevoked({ current, former }: Pick<Connection, 'current' | 'former'>): void {

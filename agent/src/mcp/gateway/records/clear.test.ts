@@ -19,7 +19,7 @@ const policyWith = (fields: readonly string[], tools = ['echo']) =>
     1n,
   );
 const of = (fields: readonly string[], given: JsonObject, tool = 'echo') =>
-  argumentsInClear(policyWith(fields), 'everything', { tool, arguments: given });
+  argumentsInClear(policyWith(fields), 'everything', { kind: 'tool', name: tool, arguments: given });
 const token = `ghp_${'a1B2'.repeat(9)}`;
 
 test('M105 what the McpServer names is in clear, and nothing else', () => {
@@ -27,7 +27,9 @@ test('M105 what the McpServer names is in clear, and nothing else', () => {
   expect(of(['/repo', '/n', '/nested', '/gone'], given)).toEqual({ '/repo': 'acme/x', '/n': '3' });
   expect(of(['/gone'], given)).toBeUndefined();
   expect(of(['/repo'], given, 'other')).toBeUndefined();
-  expect(argumentsInClear(policyWith(['/repo']), 'mail', { tool: 'echo', arguments: given })).toBeUndefined();
+  expect(
+    argumentsInClear(policyWith(['/repo']), 'mail', { kind: 'tool', name: 'echo', arguments: given }),
+  ).toBeUndefined();
 });
 
 test('M105 a secret in a field is masked, also where the value is cut', () => {

@@ -1,9 +1,9 @@
 /** The arguments of a call that its record has in clear: those that the McpServer names, without secrets, bounded. */
 import { masked } from '@chancery/shared/audit/masked.ts';
-import type { ToolUse } from '@chancery/shared/mcp/tools.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { argumentAt } from '@chancery/shared/policy/resources/clear.ts';
 import { cut } from '../../call-event.ts';
+import type { Use } from '../judge/reader.ts';
 
 /** UTF-16 units of one value; a longer one is cut to this. */
 const MAX_VALUE = 256;
@@ -14,10 +14,10 @@ const MAX_BYTES = 8 * 1024;
 export function argumentsInClear(
   policy: Policy,
   server: string,
-  { tool, arguments: given }: ToolUse,
+  { name, arguments: given }: Use,
 ): Readonly<Record<string, string>> | undefined {
   let left = MAX_BYTES;
-  const kept = policy.clearFor(server, tool).flatMap((pointer): [string, string][] => {
+  const kept = policy.clearFor(server, name).flatMap((pointer): [string, string][] => {
     const found = argumentAt(given, pointer);
     if (found === undefined) return [];
     const text = bounded(found, left);

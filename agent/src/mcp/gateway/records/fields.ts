@@ -1,10 +1,11 @@
 /** What an event says of one message: what it was, and how it was decided. */
 import { isJsonObject } from '@chancery/shared/ground/json.ts';
 import type { Message } from '@chancery/shared/mcp/message.ts';
-import type { ToolUse } from '@chancery/shared/mcp/tools.ts';
+import type { What } from '@chancery/shared/policy/call.ts';
 import type { Allowed, Denied } from '@chancery/shared/policy/decision.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { type CallEvent, sha256 } from '../../call-event.ts';
+import type { Use } from '../judge/reader.ts';
 import { argumentsInClear } from './clear.ts';
 
 /** Of an event, without what the recorder itself knows. */
@@ -18,7 +19,7 @@ export interface DecidedByHead {
 /** A decision, as it is carried out. */
 export interface Ruling extends DecidedByHead {
   readonly decision: Allowed | Denied;
-  readonly use: ToolUse | undefined;
+  readonly use: Use | undefined;
   /** Whether the caller may reach the server at all. */
   readonly reaches: boolean;
   readonly bytes: number;
@@ -39,7 +40,7 @@ export function decidedFields(
   return {
     from: 'client',
     ...describe(message),
-    tool: use?.tool,
+    ...named(use),
     arguments: use && argumentsInClear(policy, server, use),
     argumentsSha256: use === undefined ? undefined : sha256(JSON.stringify(use.arguments)),
     ...said(decision),
@@ -47,6 +48,11 @@ export function decidedFields(
     session,
     bytes,
   };
+}
+
+/** What was asked for by name. */
+export function named(what: What | undefined): Pick<CallEvent, 'tool'> {
+  return { tool: what?.name };
 }
 
 /** What the message is. */

@@ -27,13 +27,14 @@ beforeEach(() => {
   recorder = new CallRecorder({ server: 'everything', clock: new ManualClock(NOW), record, log });
 });
 
+const ECHO = { kind: 'tool', name: 'echo' } as const;
 const td = new TrustDomainInMemory();
 const peer = verifySvid(td.svid(TRIAGE).chain, td.bundle.current(), new Date());
 function answered(id: number | string, response: Partial<Response> = {}): void {
   const asked = {
     recordId: `record ${id}`,
     method: 'tools/call',
-    tool: 'echo',
+    what: ECHO,
     requestId: id,
     startedMs: performance.now(),
   };
@@ -92,7 +93,7 @@ test('an error is recorded with its code and no digest', async () => {
 
 const ruling = (allow: boolean): Ruling => ({
   decision: allow ? { allow, rule: 'r', reason: 'x' } : { allow, rule: 'r', reason: 'x' },
-  use: { tool: 'echo', arguments: {} },
+  use: { kind: 'tool', name: 'echo', arguments: {} },
   reaches: true,
   bytes: 1,
   policy: policyFor(1, { allow: ['*'] }, 7n),
@@ -124,7 +125,7 @@ test.each([
 });
 
 test('a call has one end, whatever comes after it', async () => {
-  const asked = { recordId: 'a', method: 'tools/call', tool: 'echo', requestId: 1, startedMs: 0 };
+  const asked = { recordId: 'a', method: 'tools/call', what: ECHO, requestId: 1, startedMs: 0 };
   const empty: Response = { kind: 'response', id: 1, result: {}, error: undefined };
   recorder.unanswered(peer, asked, 'abandoned');
   recorder.unanswered(peer, asked, 'unknown', 'cut');

@@ -10,7 +10,15 @@ import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { bounded, type CallEvent, type RecordCall, sha256 } from '../../call-event.ts';
 import type { PendingRequest, Session } from '../sessions.ts';
 import { RecordBatch } from './batch.ts';
-import { type DecidedByHead, decidedFields, describe, type Fields, type Ruling, said } from './fields.ts';
+import {
+  type DecidedByHead,
+  decidedFields,
+  describe,
+  type Fields,
+  named,
+  type Ruling,
+  said,
+} from './fields.ts';
 
 export interface RecorderOptions {
   readonly server: string;
@@ -113,7 +121,7 @@ export class CallRecorder {
         from: 'server',
         kind: 'response',
         method: asked.method,
-        tool: asked.tool,
+        ...named(asked.what),
         requestId: response.id,
         outcome: result ? 'result' : 'error',
         rpcCode: response.error?.code,
@@ -130,12 +138,12 @@ export class CallRecorder {
   unanswered(peer: Caller, asked: PendingRequest, outcome: Unanswered, detail?: string): void {
     if (endedBefore(asked)) return;
     const latencyMs = performance.now() - asked.startedMs;
-    const { method, tool, requestId } = asked;
+    const { method, what, requestId } = asked;
     const from = outcome === 'abandoned' ? 'client' : 'server';
     this.#note(peer, asked.recordId, 'answered', {
       from,
       method,
-      tool,
+      ...named(what),
       requestId,
       outcome,
       detail,

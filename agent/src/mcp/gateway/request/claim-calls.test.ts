@@ -3,6 +3,7 @@ import { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { toolNamed } from '@chancery/shared/policy/call.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { claim, holdCalls, openCall, serialOf } from '../../../../../test/kit/mcp/open-calls.ts';
 import { gatePeer, openGate } from '../../../../../test/kit/mcp/open-gate.ts';
@@ -76,7 +77,12 @@ test.each([
   ['calls a tool that is not', TRIAGE, 'other', false],
   ['has no rule, for a tool', id('agents/other'), 'echo', false],
 ] as const)('what allows a caller that %s', (_name, caller, tool, allowed) => {
-  expect(allowsBy(policyFor(1, { allow: ['echo'] }), 'everything')(caller, tool)).toBe(allowed);
+  expect(
+    allowsBy(policyFor(1, { allow: ['echo'] }), 'everything')(
+      caller,
+      tool === undefined ? undefined : toolNamed(tool),
+    ),
+  ).toBe(allowed);
 });
 
 describe('a claim is judged', () => {

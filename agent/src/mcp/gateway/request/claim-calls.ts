@@ -2,7 +2,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TLSSocket } from 'node:tls';
 import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
-import { toolNamed } from '@chancery/shared/policy/call.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
@@ -10,18 +9,18 @@ import { writeJson } from '../../wire/answer/reply.ts';
 import { MAX_CLAIM_BYTES, readClaims, writeClaimed } from '../../wire/claims.ts';
 import { ensureJson } from '../../wire/http-body.ts';
 import type { Gate } from '../exchange/gate.ts';
-import { deniedMeanwhile } from '../judge.ts';
+import { deniedMeanwhile } from '../judge/judge.ts';
 import type { Allows, ClaimTerms } from '../peers/open-call.ts';
 import type { Peers } from '../peers/peers.ts';
 import { letIn } from './handle.ts';
 
-/** Whether the policy lets a caller use a tool at `server`, or use the server at all where no tool is given. */
+/** Whether the policy lets a caller use something of `server`, or reach the server at all where nothing is given. */
 export const allowsBy =
   (policy: Policy, server: string): Allows =>
-  (caller, tool) =>
-    tool === undefined
+  (caller, what) =>
+    what === undefined
       ? decideServer(policy, caller, server).allow
-      : deniedMeanwhile(policy, { caller, server, what: toolNamed(tool) }) === undefined;
+      : deniedMeanwhile(policy, { caller, server, what }) === undefined;
 
 /** The terms by the current policy. */
 export const termsOf = ({ policy, server, recorder }: Gate): ClaimTerms => ({

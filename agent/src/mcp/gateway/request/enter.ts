@@ -7,12 +7,13 @@ import type { ServerResponse } from 'node:http';
 import { ensure, type IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Era } from '@chancery/shared/mcp/era.ts';
 import type { Message, Request } from '@chancery/shared/mcp/message.ts';
+import type { What } from '@chancery/shared/policy/call.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import { closed, type Denied } from '@chancery/shared/policy/decision.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { denial, writeJson } from '../../wire/answer/reply.ts';
 import type { Gate } from '../exchange/gate.ts';
-import { judge } from '../judge.ts';
+import { judge, type Verdict } from '../judge/judge.ts';
 import type { Ruling } from '../records/fields.ts';
 import { addPending, ensureNew, type Pending, type PendingRequest, type Session } from '../sessions.ts';
 import type { Begun, Seen } from './inbound.ts';
@@ -33,15 +34,18 @@ export interface Entering extends Pick<Begun, 'ensureStands'> {
 }
 
 /**
- * True if the message passes; else the client has been answered. Throws what the sink of records and `judge` throw, and
- * for changes during the wait: mcp_session, mcp_call, mcp_parse, rate, ca_unheard and what `ensureStands` throws.
+ * The message as it goes to the server; undefined if the client has been answered instead. Throws what the sink of
+ * records and `judge` throw, and for changes during the wait: mcp_session, mcp_call, mcp_parse, rate, ca_unheard and
+ * what `ensureStands` throws.
  */
-export async function enter(gate: Gate, entering: Entering): Promise<boolean> {
+export async function enter(gate: Gate, entering: Entering): Promise<Message | undefined> {
   const { message, peer, pending, seen } = entering;
   let asked: PendingRequest | undefined;
+  let forwarded: Message | undefined;
   const decide = (recordId: string): Ruling => {
     ensureUnchanged(gate, entering);
-    const ruling = rulingOn(gate, entering);
+    const { forwarded: passing, ...ruling } = rulingOn(gate, entering);
+    forwarded = passing;
     if (ruling.decision.allow && message.kind === 'request') {
       asked = askedBy(message, recordId, ruling);
       remember(gate, entering, asked);
@@ -51,9 +55,10 @@ export async function enter(gate: Gate, entering: Entering): Promise<boolean> {
   try {
     const { recordId, ruling } = await gate.recorder.decided(peer, message, decide);
     seen.recordId = recordId;
-    seen.tool = ruling.use?.tool;
-    if (!ruling.decision.allow) deny(entering, { ...ruling, decision: ruling.decision }, recordId);
-    return ruling.decision.allow;
+    seen.what = whatOf(ruling);
+    if (ruling.decision.allow) return forwarded;
+    deny(entering, { ...ruling, decision: ruling.decision }, recordId);
+    return undefined;
   } catch (error) {
     if (asked !== undefined) pending.delete(asked.requestId);
     throw error;
@@ -72,20 +77,29 @@ function ensureUnchanged(gate: Gate, entering: Entering): void {
   ensureNew(pending, message.id);
 }
 
-function rulingOn(gate: Gate, { message, era, peer, session, bytes }: Entering): Ruling {
+function rulingOn(
+  gate: Gate,
+  { message, era, peer, session, bytes }: Entering,
+): Ruling & Pick<Verdict, 'forwarded'> {
   const { freeText, server } = gate;
   const policy = gate.policy.current();
   const about = { policy, session: session?.id, bytes };
   // Checked again: the body comes after the head, and there may be another policy.
   const entered = decideServer(policy, peer.id, server);
-  if (!entered.allow) return { ...about, decision: entered, use: undefined, reaches: false };
+  if (!entered.allow)
+    return { ...about, decision: entered, use: undefined, forwarded: message, reaches: false };
   const where = { caller: peer.id, server, now: gate.clock.now(), session: session?.id };
-  const { decision, use } = judge(policy, { ...where, era, freeText }, entered, message);
-  return { ...about, decision: closed(decision), use, reaches: true };
+  const { decision, ...verdict } = judge(policy, { ...where, era, freeText }, entered, message);
+  return { ...about, ...verdict, decision: closed(decision), reaches: true };
 }
 
-function askedBy({ id: requestId, method }: Request, recordId: string, { use }: Ruling): PendingRequest {
-  return { recordId, requestId, method, tool: use?.tool, startedMs: performance.now() };
+function askedBy({ id: requestId, method }: Request, recordId: string, ruling: Ruling): PendingRequest {
+  return { recordId, requestId, method, what: whatOf(ruling), startedMs: performance.now() };
+}
+
+/** Without the arguments: the request may be open for hours. */
+function whatOf({ use }: Ruling): What | undefined {
+  return use && { kind: use.kind, name: use.name };
 }
 
 function remember(gate: Gate, { peer, pending }: Entering, asked: PendingRequest): void {

@@ -21,7 +21,7 @@ const peers = {
   ensureStands: () => void known.push('stands'),
 } as Partial<Peers> as Peers;
 beforeEach(() => {
-  seen = { message: undefined, recordId: undefined, tool: undefined };
+  seen = { message: undefined, recordId: undefined, what: undefined };
   known = [];
 });
 

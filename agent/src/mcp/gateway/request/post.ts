@@ -3,7 +3,6 @@ import { ensure, type IdentityError } from '@chancery/shared/ground/errors.ts';
 import { headersFor, legacyHeaders, readEra } from '@chancery/shared/mcp/era.ts';
 import { type Message, type Notification, readMessage } from '@chancery/shared/mcp/message.ts';
 import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
-import { narrowClient } from '@chancery/shared/mcp/tools.ts';
 import { CANCELLED, cancelledId } from '../../upstream/numbering.ts';
 import type { Outbound } from '../../upstream/upstream.ts';
 import { ensureJson } from '../../wire/http-body.ts';
@@ -43,12 +42,13 @@ async function decideAndPass(gate: Gate, asking: Asking, body: Body): Promise<bo
   const request = message.kind === 'request' ? { ...message, params: undefined } : undefined;
   // Made before the wait: it keeps the session in use, and reserves the place of a new one.
   const back = new Exchange(gate, res, { peer, era, request, session, pending, call: seen });
-  if (!(await enter(gate, entering))) return false;
+  const forwarded = await enter(gate, entering);
+  if (forwarded === undefined) return false;
   seen.message = request;
   back.enter(body.hold);
   if (message.kind === 'notification') noteCancelled(session, message);
   if (request?.method === LISTEN) listenBy(gate, back, { peer, session });
-  const outbound = outboundOf(asking, entering);
+  const outbound = outboundOf(asking, entering, forwarded);
   return passOn(back, () => gate.upstream.send(outbound, back));
 }
 
@@ -71,11 +71,10 @@ function readEntering(gate: Gate, asking: Asking, { bytes, hold }: Body): Enteri
   return { message, era, ...whose, bytes: bytes.length, lost: () => reason };
 }
 
-function outboundOf({ head, peer }: Asking, { message, era, session }: Entering): Outbound {
+function outboundOf({ head, peer }: Asking, { era, session }: Entering, message: Message): Outbound {
   const headers =
     era === 'modern' ? { ...headersFor(message), ...head.params } : legacyHeaders(head.mcp.version);
-  const forwarded: Message = message.kind === 'request' ? narrowClient(message) : message;
-  return { caller: peer.id, era, message: forwarded, session: session?.upstream, headers };
+  return { caller: peer.id, era, message, session: session?.upstream, headers };
 }
 
 /** Notes a cancelled request: what the server still sends for it is no answer (2025-11-25, "Cancellation"). */

@@ -6,9 +6,9 @@ import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { type Line, type Lines, Rules, type When } from '@chancery/shared/policy/rules.ts';
 import { describe, expect, test } from 'vitest';
-import { NOW } from '../../../../test/kit/certificates.ts';
-import { policyFor, TRIAGE } from '../../../../test/kit/mcp/world.ts';
-import { deniedMeanwhile, judge, mayAsk, told } from './judge.ts';
+import { NOW } from '../../../../../test/kit/certificates.ts';
+import { policyFor, TRIAGE } from '../../../../../test/kit/mcp/world.ts';
+import { deniedMeanwhile, judge } from './judge.ts';
 
 const policy = policyFor(1, { allow: ['echo', 'get-*'], deny: ['get-env'] });
 const entered = { allow: true, rule: 'triage', reason: 'entered' } as const;
@@ -39,7 +39,7 @@ describe('judge', () => {
   ])('decides a call of %s by the rules: %s', (name, allow, rule) => {
     const { decision, use } = verdict(request('tools/call', { name, arguments: { a: 1 } }), 'legacy');
     expect(decision).toMatchObject({ allow, rule });
-    expect(use).toEqual({ tool: name, arguments: { a: 1 } });
+    expect(use).toEqual({ kind: 'tool', name, arguments: { a: 1 } });
   });
 
   test('a call whose tool cannot be read is refused, not decided', () => {
@@ -83,30 +83,33 @@ describe('judge', () => {
   });
 });
 
-describe('told', () => {
-  test.each([
-    ['notifications/cancelled', true, true],
-    ['notifications/progress', true, true],
-    ['notifications/tools/list_changed', true, true],
-    ['notifications/message', true, false],
-    ['notifications/resources/updated', false, false],
-    ['notifications/elicitation/complete', false, false],
-  ])('a server may say %s: %s, without logs %s', (method, all, little) => {
-    const message = notification(method);
-    const pass = [SAYS_ALL, SAYS_LITTLE].map((freeText) => told(message, undefined, freeText));
-    expect(pass).toEqual([all, little].map((passed) => (passed ? message : undefined)));
+test('what is forwarded announces nothing a server could ask for', () => {
+  const key = 'io.modelcontextprotocol/clientCapabilities';
+  const all = { sampling: {}, elicitation: {}, roots: {} };
+  const forwarded = (method: string, params: JsonObject) =>
+    verdict(request(method, params), 'modern').forwarded;
+  expect(forwarded('initialize', { protocolVersion: 'x', capabilities: all })).toMatchObject({
+    params: { protocolVersion: 'x', capabilities: {} },
   });
-
-  test('a subscription carries only the notifications that it asked for', () => {
-    const listening = request('subscriptions/listen');
-    expect(told(notification('notifications/progress'), listening, SAYS_ALL)).toBeUndefined();
-    expect(told(notification('notifications/tools/list_changed'), listening, SAYS_ALL)).toBeDefined();
-  });
+  for (const method of ['ping', 'server/discover', 'tools/list', 'tools/call'])
+    expect(forwarded(method, { name: 'echo', _meta: { [key]: all, x: 1 } })).toEqual(
+      request(method, { name: 'echo', _meta: { [key]: {}, x: 1 } }),
+    );
 });
 
-test('a server may ask whether its client is there, and nothing else', () => {
-  const methods = ['ping', 'sampling/createMessage', 'elicitation/create', 'roots/list'];
-  expect(methods.filter(mayAsk)).toEqual(['ping']);
+test('what is forwarded of a subscription is what there are rules for', () => {
+  const key = 'io.modelcontextprotocol/clientCapabilities';
+  const _meta = { [key]: { sampling: {} } };
+  const notifications = { toolsListChanged: true, resourceSubscriptions: ['a:b'] };
+  expect(verdict(request('subscriptions/listen', { notifications, _meta }), 'modern').forwarded).toEqual(
+    request('subscriptions/listen', { notifications: { toolsListChanged: true }, _meta: { [key]: {} } }),
+  );
+});
+
+test('arguments that are null are forwarded as they are decided', () => {
+  const { use, forwarded } = verdict(request('tools/call', { name: 'echo', arguments: null }), 'legacy');
+  expect(use?.arguments).toEqual({});
+  expect(forwarded).toEqual(request('tools/call', { name: 'echo', arguments: {} }));
 });
 
 const line = (rule: string, pattern: string, when?: When): Line => ({

@@ -1,0 +1,58 @@
+/** Decides which messages of a client pass, and by which rule. Denies every method that no kind of rule covers yet. */
+import type { Message } from '@chancery/shared/mcp/message.ts';
+import type { Call } from '@chancery/shared/policy/call.ts';
+import { decide, mayCall } from '@chancery/shared/policy/decide.ts';
+import { type Allowed, closed, type Decision, type Denied } from '@chancery/shared/policy/decision.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { OPEN_NOTIFICATIONS } from './open.ts';
+import type { Terms, Use } from './reader.ts';
+import { READERS } from './readers.ts';
+
+export interface Verdict {
+  readonly decision: Decision;
+  readonly use: Use | undefined;
+  /** What goes to the server if the message passes. */
+  readonly forwarded: Message;
+}
+
+export interface Situation extends Terms {
+  readonly caller: SpiffeId;
+  readonly server: string;
+  readonly now: Date;
+  readonly session: string | undefined;
+}
+
+/** `entered` is the decision that lets the caller reach the server. Throws mcp_parse for a use that cannot be read. */
+export function judge(
+  policy: Policy,
+  { era, freeText, ...where }: Situation,
+  entered: Allowed,
+  message: Message,
+): Verdict {
+  const enters = { decision: entered, use: undefined, forwarded: message };
+  // A posted response was matched with the server's request before.
+  if (message.kind === 'response') return enters;
+  const { method } = message;
+  const denied = { ...enters, decision: noRule(method) };
+  if (message.kind === 'notification') return OPEN_NOTIFICATIONS.has(method) ? enters : denied;
+  const reading = READERS.get(method)?.(message, { era, freeText });
+  if (reading === undefined) return denied;
+  const { use } = reading;
+  if (use === undefined) return { ...enters, ...reading };
+  const { arguments: given, ...what } = use;
+  return { ...reading, decision: decide(policy, { ...where, what, arguments: given }) };
+}
+
+/** Why an open call, which was allowed, is denied now. Its arguments are not kept: a condition on them stays met. */
+export function deniedMeanwhile(policy: Policy, call: Call): Denied | undefined {
+  const decision = decide(policy, call);
+  const asks = !decision.allow && decision.ask === true;
+  if (!asks && mayCall(policy, call) !== 'no') return undefined;
+  const now = closed(decision);
+  return now.allow ? undefined : now;
+}
+
+function noRule(method: string): Denied {
+  return { allow: false, rule: undefined, reason: `no kind of rule can allow ${method}` };
+}

@@ -1,0 +1,27 @@
+/**
+ * Messages that every caller that may reach the server may send: no tool can be called without them. Their answers are
+ * filtered.
+ */
+import { withoutCapabilities } from '@chancery/shared/mcp/tools.ts';
+import type { Reader } from './reader.ts';
+
+/** Notifications about the caller's own requests. */
+export const OPEN_NOTIFICATIONS: ReadonlySet<string> = new Set([
+  'notifications/initialized',
+  'notifications/cancelled',
+  'notifications/progress',
+  'notifications/roots/list_changed',
+]);
+
+/** A request that says nothing to decide about. */
+export const readOpen: Reader = (request) => ({ use: undefined, forwarded: withoutCapabilities(request) });
+
+/** Its capabilities are those of the whole session. */
+export const readInitialize: Reader = (request) => ({
+  use: undefined,
+  forwarded: { ...request, params: { ...request.params, capabilities: {} } },
+});
+
+/** Legacy only: in the modern era each request says its log level (2026-07-28, "Logging"). */
+export const readSetLevel: Reader = (request, terms) =>
+  terms.era === 'legacy' && terms.freeText.logs ? readOpen(request, terms) : undefined;

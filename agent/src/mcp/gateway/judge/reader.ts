@@ -1,0 +1,26 @@
+/** How a request of a client is read: what rules decide about, and what the MCP server gets of it. */
+import type { JsonObject } from '@chancery/shared/ground/json.ts';
+import type { Era } from '@chancery/shared/mcp/era.ts';
+import type { Request } from '@chancery/shared/mcp/message.ts';
+import type { FreeText } from '@chancery/shared/mcp/results.ts';
+import type { What } from '@chancery/shared/policy/call.ts';
+
+/** What a request asks for by name, and with what. */
+export interface Use extends What {
+  readonly arguments: JsonObject;
+}
+
+export interface Reading {
+  /** Undefined if it is enough that the caller may reach the server. */
+  readonly use: Use | undefined;
+  /** The request as the server gets it: what it has besides was not decided. */
+  readonly forwarded: Request;
+}
+
+export interface Terms {
+  readonly era: Era;
+  readonly freeText: FreeText;
+}
+
+/** Undefined for a request that no rule can allow. Throws mcp_parse. */
+export type Reader = (request: Request, terms: Terms) => Reading | undefined;

@@ -1,0 +1,16 @@
+/** The requests of a client that can be allowed, by method. */
+import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
+import { readInitialize, readOpen, readSetLevel } from './open.ts';
+import type { Reader } from './reader.ts';
+import { readCall, readListen } from './tools.ts';
+
+/** Every method that is not here is denied. */
+export const READERS: ReadonlyMap<string, Reader> = new Map([
+  ['initialize', readInitialize],
+  ['ping', readOpen],
+  ['server/discover', readOpen],
+  ['tools/list', readOpen],
+  ['tools/call', readCall],
+  [LISTEN, readListen],
+  ['logging/setLevel', readSetLevel],
+]);

@@ -1,0 +1,19 @@
+/** Calls of tools, and subscriptions to changes of their list. */
+import { listensToTools, narrowListen } from '@chancery/shared/mcp/subscription.ts';
+import { callOf, withoutCapabilities } from '@chancery/shared/mcp/tools.ts';
+import type { Reader } from './reader.ts';
+
+/** A call, decided by the tool's name and the arguments. */
+export const readCall: Reader = (request) => {
+  const { tool: name, arguments: given, forwarded } = callOf(request);
+  return {
+    use: { kind: 'tool', name, arguments: given },
+    forwarded: withoutCapabilities(forwarded),
+  };
+};
+
+/** Modern only. */
+export const readListen: Reader = (request, { era }) =>
+  era === 'modern' && listensToTools(request)
+    ? { use: undefined, forwarded: withoutCapabilities(narrowListen(request)) }
+    : undefined;
