@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { holdCalls } from '../kit/mcp/open-calls.ts';
-import { type FakeServer, startFakeServer } from '../kit/mcp/server.ts';
+import { holdCalls } from '../kit/mcp/clients/open-calls.ts';
+import { type FakeServer, startFakeServer } from '../kit/mcp/servers/server.ts';
 import {
   type AgentFolder,
   type CaFolder,

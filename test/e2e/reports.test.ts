@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { type FakeServer, startFakeServer } from '../kit/mcp/server.ts';
+import { type FakeServer, startFakeServer } from '../kit/mcp/servers/server.ts';
 import { readStatus } from '../kit/observe/status.ts';
 import {
   type AgentFolder,

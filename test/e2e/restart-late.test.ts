@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface, type Interface } from 'node:readline';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { type FakeServer, startFakeServer } from '../kit/mcp/server.ts';
+import { type FakeServer, startFakeServer } from '../kit/mcp/servers/server.ts';
 import { readStatus } from '../kit/observe/status.ts';
 import {
   AGENT_MAIN,

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { type FakeServer, politely, startFakeServer, stream } from '../kit/mcp/server.ts';
+import { type FakeServer, politely, startFakeServer, stream } from '../kit/mcp/servers/server.ts';
 import { readStatus } from '../kit/observe/status.ts';
 import {
   type AgentFolder,

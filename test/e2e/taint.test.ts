@@ -3,7 +3,7 @@ import { cpSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { type FakeServer, politely, startFakeServer } from '../kit/mcp/server.ts';
+import { type FakeServer, politely, startFakeServer } from '../kit/mcp/servers/server.ts';
 import {
   type AgentFolder,
   type CaFolder,

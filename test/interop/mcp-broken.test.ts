@@ -3,7 +3,8 @@ import { Client as ClientV2, StreamableHTTPClientTransport as HttpV2 } from '@mo
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport as HttpV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { expect, test } from 'vitest';
-import { connectTo, everythingOverStdio, startEverything, startWorld } from '../kit/mcp/world.ts';
+import { everythingOverStdio, startEverything } from '../kit/mcp/servers/everything.ts';
+import { connectTo, startWorld } from '../kit/mcp/world/world.ts';
 
 interface Calls {
   callTool(call: object, ...rest: readonly unknown[]): Promise<unknown>;

@@ -9,8 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
-import { startLegacyConformance, startModernConformance } from '../kit/mcp/conformance-server.ts';
-import { connectTo, startWorld } from '../kit/mcp/world.ts';
+import { startLegacyConformance, startModernConformance } from '../kit/mcp/servers/conformance-server.ts';
+import { connectTo, startWorld } from '../kit/mcp/world/world.ts';
 
 const SUITE = fileURLToPath(import.meta.resolve('@modelcontextprotocol/conformance/dist/index.js'));
 const RECORDED = new URL('../vectors/mcp-conformance.json', import.meta.url);

@@ -3,9 +3,10 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { expect, test } from 'vitest';
-import { startLegacyConformance } from '../kit/mcp/conformance-server.ts';
-import { stdioClient } from '../kit/mcp/stdio-client.ts';
-import { connectTo, everythingOverStdio, startWorld } from '../kit/mcp/world.ts';
+import { stdioClient } from '../kit/mcp/clients/stdio-client.ts';
+import { startLegacyConformance } from '../kit/mcp/servers/conformance-server.ts';
+import { everythingOverStdio } from '../kit/mcp/servers/everything.ts';
+import { connectTo, startWorld } from '../kit/mcp/world/world.ts';
 
 async function client(transport: Transport): Promise<Client> {
   const made = new Client({ name: 'v1', version: '1' });

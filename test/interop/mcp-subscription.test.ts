@@ -5,7 +5,7 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { toNodeHandler } from '@modelcontextprotocol/node';
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { connectTo, policyFor, startWorld, type World } from '../kit/mcp/world.ts';
+import { connectTo, policyFor, startWorld, type World } from '../kit/mcp/world/world.ts';
 
 let http: Server;
 let world: World;

@@ -17,8 +17,9 @@ import { StreamableHTTPClientTransport as HttpV1 } from '@modelcontextprotocol/s
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { stdioClient } from '../kit/mcp/stdio-client.ts';
-import { connectTo, everythingOverStdio, startEverything, startWorld, type World } from '../kit/mcp/world.ts';
+import { stdioClient } from '../kit/mcp/clients/stdio-client.ts';
+import { everythingOverStdio, startEverything } from '../kit/mcp/servers/everything.ts';
+import { connectTo, startWorld, type World } from '../kit/mcp/world/world.ts';
 
 const TOOLS = { allow: ['echo', 'get-*', 'trigger-long-running-operation'], deny: ['get-env'] };
 const EXPECTED = ['echo', 'get-sum', 'get-tiny-image'];

@@ -1,8 +1,8 @@
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { callOf, startPlayed, stopPlayed } from '../../../test/kit/mcp/caller.ts';
-import type { FakeServer } from '../../../test/kit/mcp/server.ts';
-import { connectTo, revoked, TRIAGE, type World } from '../../../test/kit/mcp/world.ts';
+import { callOf, startPlayed, stopPlayed } from '../../../test/kit/mcp/clients/caller.ts';
+import type { FakeServer } from '../../../test/kit/mcp/servers/server.ts';
+import { connectTo, revoked, TRIAGE, type World } from '../../../test/kit/mcp/world/world.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import type { Connect } from './connect.ts';
 

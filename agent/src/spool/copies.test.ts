@@ -12,7 +12,7 @@ import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import * as grpc from '@grpc/grpc-js';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { live } from '../../../test/kit/mcp/world.ts';
+import { live } from '../../../test/kit/mcp/world/world.ts';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
 import { deliver } from './deliver.ts';
 import { Spool } from './spool.ts';

@@ -9,7 +9,7 @@ import { keyNameOf } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { type Made, makeAuthority, makeLeaf } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
-import { live, TRIAGE } from '../../../test/kit/mcp/world.ts';
+import { live, TRIAGE } from '../../../test/kit/mcp/world/world.ts';
 import { Retirement } from './retirement.ts';
 
 const START = new Date('2026-06-01T00:00:00Z');

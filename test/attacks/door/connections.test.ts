@@ -10,8 +10,9 @@ import { freshCsr, helloMessage, issueOne, joinAs, openRenew } from '../../kit/c
 import { expectRefusal } from '../../kit/ca/talk.ts';
 import { floodedCa, WORKLOAD } from '../../kit/flood/flooded.ts';
 import { connectFrom, fallSilent, framed, statusOf } from '../../kit/flood/stranger.ts';
-import { type FakeServer, startFakeServer } from '../../kit/mcp/server.ts';
-import { ask, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { ask } from '../../kit/mcp/clients/ask.ts';
+import { type FakeServer, startFakeServer } from '../../kit/mcp/servers/server.ts';
+import { startWorld, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
 const GET_BUNDLE = '/chancery.v1.Trust/GetBundle';
 const PLACES = 8;

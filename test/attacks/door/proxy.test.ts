@@ -3,9 +3,10 @@ import net from 'node:net';
 import tls, { type ConnectionOptions } from 'node:tls';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { startPlayed, stopPlayed } from '../../kit/mcp/caller.ts';
-import type { FakeServer } from '../../kit/mcp/server.ts';
-import { ask, connectTo, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { ask } from '../../kit/mcp/clients/ask.ts';
+import { startPlayed, stopPlayed } from '../../kit/mcp/clients/caller.ts';
+import type { FakeServer } from '../../kit/mcp/servers/server.ts';
+import { connectTo, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
 let server: FakeServer;
 let world: World;

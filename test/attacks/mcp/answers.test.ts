@@ -1,5 +1,6 @@
 /** Answers of a server over HTTP that are no answer to MCP, and what a client can make of them. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Answer } from '../../kit/mcp/clients/ask.ts';
 import {
   callOf as call,
   callerOf,
@@ -9,9 +10,9 @@ import {
   rpc,
   startPlayed,
   stopPlayed,
-} from '../../kit/mcp/caller.ts';
-import { type FakeServer, politely, reply, stream } from '../../kit/mcp/server.ts';
-import type { Answer, World } from '../../kit/mcp/world.ts';
+} from '../../kit/mcp/clients/caller.ts';
+import { type FakeServer, politely, reply, stream } from '../../kit/mcp/servers/server.ts';
+import type { World } from '../../kit/mcp/world/world.ts';
 
 let world: World;
 let server: FakeServer;

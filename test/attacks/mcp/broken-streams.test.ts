@@ -1,8 +1,9 @@
 /** Event streams that are odd or end before their time: what a client needs of them is not lost. Rows M62, M82, M83. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { callOf as call, callerOf, startPlayed, stopPlayed } from '../../kit/mcp/caller.ts';
-import { type FakeServer, politely, stream } from '../../kit/mcp/server.ts';
-import { connectTo, freePort, live, policyFor, type World } from '../../kit/mcp/world.ts';
+import { callOf as call, callerOf, startPlayed, stopPlayed } from '../../kit/mcp/clients/caller.ts';
+import { freePort } from '../../kit/mcp/servers/everything.ts';
+import { type FakeServer, politely, stream } from '../../kit/mcp/servers/server.ts';
+import { connectTo, live, policyFor, type World } from '../../kit/mcp/world/world.ts';
 
 let world: World;
 let server: FakeServer;

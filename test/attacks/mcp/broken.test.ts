@@ -4,8 +4,8 @@ import { type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect as connectTcp, createServer, type Server, type Socket } from 'node:net';
 import type { Connect } from '@chancery/agent/mcp/connect.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type FakeServer, politely, reply, startFakeServer, stream } from '../../kit/mcp/server.ts';
-import { connectTo, policyFor, startWorld, type World } from '../../kit/mcp/world.ts';
+import { type FakeServer, politely, reply, startFakeServer, stream } from '../../kit/mcp/servers/server.ts';
+import { connectTo, policyFor, startWorld, type World } from '../../kit/mcp/world/world.ts';
 
 let world: World;
 let server: FakeServer;

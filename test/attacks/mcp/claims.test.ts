@@ -9,10 +9,10 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { MovableClock } from '../../kit/clock.ts';
-import { claim, holdCalls, openCall, serialOf } from '../../kit/mcp/open-calls.ts';
-import { type FakeServer, startFakeServer } from '../../kit/mcp/server.ts';
+import { ask } from '../../kit/mcp/clients/ask.ts';
+import { claim, holdCalls, openCall, serialOf } from '../../kit/mcp/clients/open-calls.ts';
+import { type FakeServer, startFakeServer } from '../../kit/mcp/servers/server.ts';
 import {
-  ask,
   id,
   policyFor,
   revoked,
@@ -21,7 +21,7 @@ import {
   TrustDomainInMemory,
   type World,
   type WorldOptions,
-} from '../../kit/mcp/world.ts';
+} from '../../kit/mcp/world/world.ts';
 
 const HOUR = 3600;
 const OTHER = id('agents/other');

@@ -11,7 +11,8 @@ import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ask, id, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { ask } from '../../kit/mcp/clients/ask.ts';
+import { id, startWorld, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
 /**
  * A stdio server of a few lines. It notes its pid, and a grandchild's that would outlive it; `crash` ends it, `hang`

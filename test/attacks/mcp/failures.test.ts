@@ -6,6 +6,7 @@ import { PassThrough } from 'node:stream';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ask } from '../../kit/mcp/clients/ask.ts';
 import {
   callOf as call,
   callerOf,
@@ -15,7 +16,7 @@ import {
   rpc,
   startPlayed,
   stopPlayed,
-} from '../../kit/mcp/caller.ts';
+} from '../../kit/mcp/clients/caller.ts';
 import {
   type FakeServer,
   politely,
@@ -23,8 +24,8 @@ import {
   reply,
   startFakeServer,
   stream,
-} from '../../kit/mcp/server.ts';
-import { ask, connectTo, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+} from '../../kit/mcp/servers/server.ts';
+import { connectTo, startWorld, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
 let world: World;
 let server: FakeServer;

@@ -3,9 +3,10 @@
  * refused message reaches the server, and the record says why.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type FakeServer, politely, startFakeServer, TOOLS_LISTED } from '../../kit/mcp/server.ts';
-import { windowClock } from '../../kit/mcp/windows.ts';
-import { ask, STRANGER, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { ask } from '../../kit/mcp/clients/ask.ts';
+import { type FakeServer, politely, startFakeServer, TOOLS_LISTED } from '../../kit/mcp/servers/server.ts';
+import { windowClock } from '../../kit/mcp/world/windows.ts';
+import { STRANGER, startWorld, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
 const VERSION = 'io.modelcontextprotocol/protocolVersion';
 const CAPABILITIES = 'io.modelcontextprotocol/clientCapabilities';

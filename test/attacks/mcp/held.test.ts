@@ -7,7 +7,8 @@ import { runInNewContext } from 'node:vm';
 import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { afterEach, describe, expect, test } from 'vitest';
-import { ask, id, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { ask } from '../../kit/mcp/clients/ask.ts';
+import { id, startWorld, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
 const MIB = 1024 * 1024;
 const [GREEDY, OTHER] = [id('agents/greedy'), id('agents/other')];

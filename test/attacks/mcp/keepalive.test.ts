@@ -2,9 +2,10 @@
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { startPlayed, stopPlayed } from '../../kit/mcp/caller.ts';
-import { type FakeServer, politely } from '../../kit/mcp/server.ts';
-import { ask, connectTo, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { ask } from '../../kit/mcp/clients/ask.ts';
+import { startPlayed, stopPlayed } from '../../kit/mcp/clients/caller.ts';
+import { type FakeServer, politely } from '../../kit/mcp/servers/server.ts';
+import { connectTo, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
 const watched = vi.hoisted<Socket[]>(() => []);
 vi.mock(import('@chancery/agent/mcp/wire/tcp.ts'), async (original) => {

@@ -14,8 +14,8 @@ import { createServer as createTlsServer } from 'node:tls';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { startPlayed, stdioAnswers, stopPlayed } from '../../kit/mcp/caller.ts';
-import { type FakeServer, politely } from '../../kit/mcp/server.ts';
+import { startPlayed, stdioAnswers, stopPlayed } from '../../kit/mcp/clients/caller.ts';
+import { type FakeServer, politely } from '../../kit/mcp/servers/server.ts';
 import {
   connectTo,
   id,
@@ -25,7 +25,7 @@ import {
   TRIAGE,
   TrustDomainInMemory,
   type World,
-} from '../../kit/mcp/world.ts';
+} from '../../kit/mcp/world/world.ts';
 
 /** An error of the call's own is HTTP 200, too. */
 const RESULT = { status: 200, text: expect.stringContaining('"result"') };

@@ -3,9 +3,9 @@ import { request } from 'node:https';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { callOf as call, callerOf, rpc, startPlayed, stopPlayed } from '../../kit/mcp/caller.ts';
-import { type FakeServer, politely, reply, type Say } from '../../kit/mcp/server.ts';
-import { id, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { callOf as call, callerOf, rpc, startPlayed, stopPlayed } from '../../kit/mcp/clients/caller.ts';
+import { type FakeServer, politely, reply, type Say } from '../../kit/mcp/servers/server.ts';
+import { id, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
 const MIB = 1024 * 1024;
 const OTHER = id('agents/other');

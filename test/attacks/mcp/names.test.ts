@@ -1,8 +1,9 @@
 /** Names of tools that a caller may not call: in another spelling, or outside the list. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { MODERN_META, rpc, startPlayed, stopPlayed } from '../../kit/mcp/caller.ts';
-import { type FakeServer, politely, reply, stream } from '../../kit/mcp/server.ts';
-import { ask, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { ask } from '../../kit/mcp/clients/ask.ts';
+import { MODERN_META, rpc, startPlayed, stopPlayed } from '../../kit/mcp/clients/caller.ts';
+import { type FakeServer, politely, reply, stream } from '../../kit/mcp/servers/server.ts';
+import { startWorld, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
 let server: FakeServer;
 let world: World;

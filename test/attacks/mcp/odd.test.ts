@@ -10,9 +10,9 @@ import {
   modernHeaders,
   rpc,
   stdioAnswers,
-} from '../../kit/mcp/caller.ts';
-import { type FakeServer, politely, startFakeServer, stream } from '../../kit/mcp/server.ts';
-import { connectTo, startWorld, type World } from '../../kit/mcp/world.ts';
+} from '../../kit/mcp/clients/caller.ts';
+import { type FakeServer, politely, startFakeServer, stream } from '../../kit/mcp/servers/server.ts';
+import { connectTo, startWorld, type World } from '../../kit/mcp/world/world.ts';
 
 /** A stdio server that writes what its tool's argument `raw` says, with the id of the call for ID. */
 const SERVER = `

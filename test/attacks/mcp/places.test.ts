@@ -8,9 +8,10 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MovableClock } from '../../kit/clock.ts';
-import { claim, holdCalls, openCall, serialOf } from '../../kit/mcp/open-calls.ts';
-import { type FakeServer, startFakeServer } from '../../kit/mcp/server.ts';
-import { type Answer, ask, id, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { type Answer, ask } from '../../kit/mcp/clients/ask.ts';
+import { claim, holdCalls, openCall, serialOf } from '../../kit/mcp/clients/open-calls.ts';
+import { type FakeServer, startFakeServer } from '../../kit/mcp/servers/server.ts';
+import { id, startWorld, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
 const GREEDY = id('agents/greedy');
 const PLACES = 12;

@@ -7,7 +7,7 @@ import { compilePolicy } from '@chancery/shared/policy/policy.ts';
 import { Access } from '@chancery/shared/policy/resources/access.ts';
 import { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { expect, test } from 'vitest';
-import { id } from '../../kit/mcp/world.ts';
+import { id } from '../../kit/mcp/world/world.ts';
 
 const github = McpServer.parse({
   kind: 'McpServer',

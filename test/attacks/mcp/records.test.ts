@@ -6,10 +6,11 @@ import type { CallEvent } from '@chancery/agent/mcp/call-event.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { rpc, startPlayed, stopPlayed } from '../../kit/mcp/caller.ts';
-import { type FakeServer, politely, reply, stream } from '../../kit/mcp/server.ts';
-import { windowClock } from '../../kit/mcp/windows.ts';
-import { ask, revoked, STRANGER, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { ask } from '../../kit/mcp/clients/ask.ts';
+import { rpc, startPlayed, stopPlayed } from '../../kit/mcp/clients/caller.ts';
+import { type FakeServer, politely, reply, stream } from '../../kit/mcp/servers/server.ts';
+import { windowClock } from '../../kit/mcp/world/windows.ts';
+import { revoked, STRANGER, startWorld, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
 let server: FakeServer;
 let world: World;

@@ -5,10 +5,11 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MovableClock } from '../../kit/clock.ts';
-import { callerOf, rpc, startPlayed, stopPlayed } from '../../kit/mcp/caller.ts';
-import { serialOf } from '../../kit/mcp/open-calls.ts';
-import { type FakeServer, politely, stream } from '../../kit/mcp/server.ts';
-import { ask, connectTo, id, revoked, startWorld, TOOLS, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { ask } from '../../kit/mcp/clients/ask.ts';
+import { callerOf, rpc, startPlayed, stopPlayed } from '../../kit/mcp/clients/caller.ts';
+import { serialOf } from '../../kit/mcp/clients/open-calls.ts';
+import { type FakeServer, politely, stream } from '../../kit/mcp/servers/server.ts';
+import { connectTo, id, revoked, startWorld, TOOLS, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
 /** An error of the call's own is HTTP 200, too. */
 const RESULT = { status: 200, text: expect.stringContaining('"result"') };

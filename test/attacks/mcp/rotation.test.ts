@@ -11,9 +11,18 @@ import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MovableClock } from '../../kit/clock.ts';
-import { serialOf } from '../../kit/mcp/open-calls.ts';
-import { type FakeServer, politely, type Say, startFakeServer } from '../../kit/mcp/server.ts';
-import { connectTo, id, live, revoked, startWorld, TOOLS, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { serialOf } from '../../kit/mcp/clients/open-calls.ts';
+import { type FakeServer, politely, type Say, startFakeServer } from '../../kit/mcp/servers/server.ts';
+import {
+  connectTo,
+  id,
+  live,
+  revoked,
+  startWorld,
+  TOOLS,
+  TRIAGE,
+  type World,
+} from '../../kit/mcp/world/world.ts';
 
 const HOUR = 3600;
 const CALL = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo' } });

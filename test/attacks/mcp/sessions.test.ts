@@ -9,18 +9,17 @@ import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makeAuthority } from '../../kit/certificates.ts';
 import { MovableClock } from '../../kit/clock.ts';
-import { callerOf, rpc, startPlayed, stopPlayed } from '../../kit/mcp/caller.ts';
-import { type FakeServer, politely, reply, stream } from '../../kit/mcp/server.ts';
+import { type Answer, ask } from '../../kit/mcp/clients/ask.ts';
+import { callerOf, rpc, startPlayed, stopPlayed } from '../../kit/mcp/clients/caller.ts';
+import { type FakeServer, politely, reply, stream } from '../../kit/mcp/servers/server.ts';
 import {
-  type Answer,
-  ask,
   id,
   policyFor,
   startWorld,
   TRIAGE,
   TrustDomainInMemory,
   type World,
-} from '../../kit/mcp/world.ts';
+} from '../../kit/mcp/world/world.ts';
 
 /** An error of the call's own is HTTP 200, too. */
 const RESULT = { status: 200, text: expect.stringContaining('"result"') };

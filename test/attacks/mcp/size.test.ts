@@ -1,8 +1,9 @@
 /** The largest message of a client, as the config has it: row M6 where the limit is another one, and M32. */
 import { PassThrough } from 'node:stream';
 import { afterEach, expect, test } from 'vitest';
-import { type FakeServer, startFakeServer } from '../../kit/mcp/server.ts';
-import { ask, connectTo, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { ask } from '../../kit/mcp/clients/ask.ts';
+import { type FakeServer, startFakeServer } from '../../kit/mcp/servers/server.ts';
+import { connectTo, startWorld, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
 const MIB = 1024 * 1024;
 let server: FakeServer;

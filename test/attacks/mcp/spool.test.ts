@@ -10,7 +10,7 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca/ca.ts';
 import { joinAs } from '../../kit/ca/join.ts';
-import { live } from '../../kit/mcp/world.ts';
+import { live } from '../../kit/mcp/world/world.ts';
 import { makeFolder, removeFolder } from '../../kit/processes.ts';
 import { refusal } from '../../kit/refusal.ts';
 

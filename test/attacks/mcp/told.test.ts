@@ -4,8 +4,9 @@ import { PassThrough } from 'node:stream';
 import { allowedEnvironment } from '@chancery/agent/mcp/upstream/stdio/command.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type FakeServer, politely, reply, startFakeServer, stream } from '../../kit/mcp/server.ts';
-import { ask, connectTo, id, policyFor, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { ask } from '../../kit/mcp/clients/ask.ts';
+import { type FakeServer, politely, reply, startFakeServer, stream } from '../../kit/mcp/servers/server.ts';
+import { connectTo, id, policyFor, startWorld, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
 const OTHER = id('agents/other');
 /** Says something at once; `log` logs before it answers. */

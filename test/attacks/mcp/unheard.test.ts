@@ -8,9 +8,9 @@ import {
   modernHeaders,
   startPlayed,
   stopPlayed,
-} from '../../kit/mcp/caller.ts';
-import type { FakeServer } from '../../kit/mcp/server.ts';
-import type { World } from '../../kit/mcp/world.ts';
+} from '../../kit/mcp/clients/caller.ts';
+import type { FakeServer } from '../../kit/mcp/servers/server.ts';
+import type { World } from '../../kit/mcp/world/world.ts';
 
 let world: World;
 let server: FakeServer;

@@ -4,8 +4,8 @@ import { request } from 'node:https';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type FakeServer, reply, startFakeServer, stream } from '../../kit/mcp/server.ts';
-import { id, startWorld, TRIAGE, type World } from '../../kit/mcp/world.ts';
+import { type FakeServer, reply, startFakeServer, stream } from '../../kit/mcp/servers/server.ts';
+import { id, startWorld, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
 const MIB = 1024 * 1024;
 const [GREEDY, OTHER] = [id('agents/greedy'), id('agents/other')];

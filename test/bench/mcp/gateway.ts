@@ -8,7 +8,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startEverything } from '../../kit/mcp/world.ts';
+import { startEverything } from '../../kit/mcp/servers/everything.ts';
 import {
   type CaFolder,
   freePort,

@@ -18,7 +18,7 @@ import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { Cluster, type Pod } from '../../kit/kubernetes/cluster.ts';
-import { live } from '../../kit/mcp/world.ts';
+import { live } from '../../kit/mcp/world/world.ts';
 import type { CaFolder } from '../../kit/processes.ts';
 
 export const TRUST_DOMAIN = 'bench.example';

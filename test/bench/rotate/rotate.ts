@@ -4,7 +4,7 @@
  * part `10k` does the same with ten thousand agents: half an hour, and about 12 GB of memory.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { politely, startFakeServer } from '../../kit/mcp/server.ts';
+import { politely, startFakeServer } from '../../kit/mcp/servers/server.ts';
 import { type CaFolder, freePort, makeAgent, makeCa, makeFolder, removeFolder } from '../../kit/processes.ts';
 import type { Bench, Outcome, Progress } from '../bench.ts';
 import { cpuMicrosOf, rssMbOf } from '../measure.ts';

@@ -1,7 +1,7 @@
 /** A CA, a gateway and a caller in processes of their own, and calls from one to the other that never pause. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, vi } from 'vitest';
-import { politely, startFakeServer } from '../mcp/server.ts';
+import { politely, startFakeServer } from '../mcp/servers/server.ts';
 import {
   type AgentFolder,
   type CaFolder,

@@ -10,7 +10,7 @@ import {
   portOf,
   sayDone,
   sendBy,
-} from '../../../../test/kit/mcp/played-gateway.ts';
+} from '../../../../test/kit/mcp/world/played-gateway.ts';
 import type { Dialler } from './dial.ts';
 
 /** More than the buffers of both ends hold: the rest is on its way when the head has come. */

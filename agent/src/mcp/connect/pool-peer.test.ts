@@ -9,7 +9,7 @@ import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
 import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { live, TOOLS, TRIAGE, TrustDomainInMemory } from '../../../../test/kit/mcp/world.ts';
+import { live, TOOLS, TRIAGE, TrustDomainInMemory } from '../../../../test/kit/mcp/world/world.ts';
 import { refusal } from '../../../../test/kit/refusal.ts';
 import { Claims } from './claims.ts';
 import { DialAgent, type OnConnection } from './pool.ts';

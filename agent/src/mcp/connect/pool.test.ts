@@ -10,7 +10,7 @@ import { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import { serverTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { live, TOOLS, TRIAGE, TrustDomainInMemory } from '../../../../test/kit/mcp/world.ts';
+import { live, TOOLS, TRIAGE, TrustDomainInMemory } from '../../../../test/kit/mcp/world/world.ts';
 import { refusal } from '../../../../test/kit/refusal.ts';
 import { Claims } from './claims.ts';
 import { DialAgent, type OnConnection, type Wanted } from './pool.ts';

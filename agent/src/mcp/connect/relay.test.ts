@@ -7,7 +7,7 @@ import {
   type PlayedGateway,
   playGateway,
   portOf,
-} from '../../../../test/kit/mcp/played-gateway.ts';
+} from '../../../../test/kit/mcp/world/played-gateway.ts';
 import type { Dialler, Posted } from './dial.ts';
 import { Relay } from './relay.ts';
 

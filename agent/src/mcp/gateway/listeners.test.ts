@@ -1,6 +1,6 @@
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { beforeEach, expect, test } from 'vitest';
-import { policyFor, STRANGER, TRIAGE } from '../../../../test/kit/mcp/world.ts';
+import { policyFor, STRANGER, TRIAGE } from '../../../../test/kit/mcp/world/world.ts';
 import { Listeners } from './listeners.ts';
 
 const allowing = (...allow: string[]): Policy => policyFor(1, { allow });

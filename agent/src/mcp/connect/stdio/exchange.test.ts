@@ -8,7 +8,11 @@ import type { Message, Notification, Request } from '@chancery/shared/mcp/messag
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { after, NOW } from '../../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
-import { afterBody, type PlayedGateway, playGateway } from '../../../../../test/kit/mcp/played-gateway.ts';
+import {
+  afterBody,
+  type PlayedGateway,
+  playGateway,
+} from '../../../../../test/kit/mcp/world/played-gateway.ts';
 import type { Dialler } from '../dial.ts';
 import { Exchanges } from './exchange.ts';
 

@@ -3,7 +3,11 @@ import { silentLog } from '@chancery/shared/ground/log.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { after, NOW } from '../../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
-import { afterBody, type PlayedGateway, playGateway } from '../../../../../test/kit/mcp/played-gateway.ts';
+import {
+  afterBody,
+  type PlayedGateway,
+  playGateway,
+} from '../../../../../test/kit/mcp/world/played-gateway.ts';
 import type { Dialler } from '../dial.ts';
 import { Exchanges } from './exchange.ts';
 import { StdioListen } from './listen.ts';

@@ -3,7 +3,11 @@ import { PassThrough } from 'node:stream';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { afterBody, type PlayedGateway, playGateway } from '../../../../../test/kit/mcp/played-gateway.ts';
+import {
+  afterBody,
+  type PlayedGateway,
+  playGateway,
+} from '../../../../../test/kit/mcp/world/played-gateway.ts';
 import { type StdioRelay, startStdio } from './stdio.ts';
 
 const MAX = 1_000;

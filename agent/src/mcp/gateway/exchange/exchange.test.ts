@@ -5,7 +5,7 @@ import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type GateAnswer, type OpenGate, openGate } from '../../../../../test/kit/mcp/open-gate.ts';
+import { type GateAnswer, type OpenGate, openGate } from '../../../../../test/kit/mcp/world/open-gate.ts';
 import type { Session } from '../sessions.ts';
 import { Exchange } from './exchange.ts';
 import type { Gate } from './gate.ts';

@@ -10,7 +10,7 @@ import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
-import { live, policyFor, TRIAGE } from '../../../../../test/kit/mcp/world.ts';
+import { live, policyFor, TRIAGE } from '../../../../../test/kit/mcp/world/world.ts';
 
 import { CallRecorder } from '../records/record.ts';
 import { type Pending, type PendingRequest, type Session, Sessions } from '../sessions.ts';

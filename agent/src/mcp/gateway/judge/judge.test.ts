@@ -7,7 +7,7 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { type Line, type Lines, Rules, type When } from '@chancery/shared/policy/rules.ts';
 import { describe, expect, test } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';
-import { policyFor, TRIAGE } from '../../../../../test/kit/mcp/world.ts';
+import { policyFor, TRIAGE } from '../../../../../test/kit/mcp/world/world.ts';
 import { deniedMeanwhile, judge } from './judge.ts';
 
 const policy = policyFor(1, { allow: ['echo', 'get-*'], deny: ['get-env'] });

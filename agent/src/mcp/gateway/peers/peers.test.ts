@@ -13,8 +13,15 @@ import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { clientTls, serverTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
-import { serialOf } from '../../../../../test/kit/mcp/open-calls.ts';
-import { id, live, revoked, TOOLS, TRIAGE, TrustDomainInMemory } from '../../../../../test/kit/mcp/world.ts';
+import { serialOf } from '../../../../../test/kit/mcp/clients/open-calls.ts';
+import {
+  id,
+  live,
+  revoked,
+  TOOLS,
+  TRIAGE,
+  TrustDomainInMemory,
+} from '../../../../../test/kit/mcp/world/world.ts';
 import { secretOf } from '../../wire/claims.ts';
 
 import type { OpenCall } from './open-call.ts';

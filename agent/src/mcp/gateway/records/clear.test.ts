@@ -2,7 +2,7 @@ import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import { compilePolicy } from '@chancery/shared/policy/policy.ts';
 import { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { expect, test } from 'vitest';
-import { TOOLS } from '../../../../../test/kit/mcp/world.ts';
+import { TOOLS } from '../../../../../test/kit/mcp/world/world.ts';
 import { argumentsInClear } from './clear.ts';
 
 const policyWith = (fields: readonly string[], tools = ['echo']) =>

@@ -5,7 +5,7 @@ import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, expect, test } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
-import { policyFor, TRIAGE, TrustDomainInMemory } from '../../../../../test/kit/mcp/world.ts';
+import { policyFor, TRIAGE, TrustDomainInMemory } from '../../../../../test/kit/mcp/world/world.ts';
 import { type CallEvent, sha256 } from '../../call-event.ts';
 import type { Ruling } from './fields.ts';
 import { CallRecorder } from './record.ts';

@@ -5,18 +5,18 @@ import { TLSSocket } from 'node:tls';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { toolNamed } from '@chancery/shared/policy/call.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { claim, holdCalls, openCall, serialOf } from '../../../../../test/kit/mcp/open-calls.ts';
-import { gatePeer, openGate } from '../../../../../test/kit/mcp/open-gate.ts';
-import { type FakeServer, startFakeServer } from '../../../../../test/kit/mcp/server.ts';
+import { ask } from '../../../../../test/kit/mcp/clients/ask.ts';
+import { claim, holdCalls, openCall, serialOf } from '../../../../../test/kit/mcp/clients/open-calls.ts';
+import { type FakeServer, startFakeServer } from '../../../../../test/kit/mcp/servers/server.ts';
+import { gatePeer, openGate } from '../../../../../test/kit/mcp/world/open-gate.ts';
 import {
-  ask,
   id,
   policyFor,
   STRANGER,
   startWorld,
   TRIAGE,
   type World,
-} from '../../../../../test/kit/mcp/world.ts';
+} from '../../../../../test/kit/mcp/world/world.ts';
 import { refusal } from '../../../../../test/kit/refusal.ts';
 import { CLAIMS, writeClaims } from '../../wire/claims.ts';
 import type { Peers } from '../peers/peers.ts';

@@ -13,7 +13,7 @@ import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
-import { live, policyFor, STRANGER, TRIAGE } from '../../../../../test/kit/mcp/world.ts';
+import { live, policyFor, STRANGER, TRIAGE } from '../../../../../test/kit/mcp/world/world.ts';
 import type { CallEvent } from '../../call-event.ts';
 import type { Gate } from '../exchange/gate.ts';
 import { CallRecorder } from '../records/record.ts';

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type OpenGate, openGate } from '../../../../../test/kit/mcp/open-gate.ts';
-import { policyFor, STRANGER } from '../../../../../test/kit/mcp/world.ts';
+import { type OpenGate, openGate } from '../../../../../test/kit/mcp/world/open-gate.ts';
+import { policyFor, STRANGER } from '../../../../../test/kit/mcp/world/world.ts';
 
 let open: OpenGate;
 beforeEach(async () => {

@@ -1,8 +1,8 @@
 import { request } from 'node:http';
 import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { answerEmpty, type OpenGate, openGate } from '../../../../../test/kit/mcp/open-gate.ts';
-import { policyFor } from '../../../../../test/kit/mcp/world.ts';
+import { answerEmpty, type OpenGate, openGate } from '../../../../../test/kit/mcp/world/open-gate.ts';
+import { policyFor } from '../../../../../test/kit/mcp/world/world.ts';
 import type { Session } from '../sessions.ts';
 
 let open: OpenGate;

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type OpenGate, openGate, type Passed } from '../../../../../test/kit/mcp/open-gate.ts';
-import { policyFor } from '../../../../../test/kit/mcp/world.ts';
+import { type OpenGate, openGate, type Passed } from '../../../../../test/kit/mcp/world/open-gate.ts';
+import { policyFor } from '../../../../../test/kit/mcp/world/world.ts';
 import type { Session } from '../sessions.ts';
 
 let open: OpenGate;

@@ -2,7 +2,7 @@ import type { OutgoingHttpHeaders, RequestListener } from 'node:http';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type AnswerServer, breakingOff, startAnswers } from '../../../../../test/kit/http/answered.ts';
-import { type RecordedBack, recordedBack } from '../../../../../test/kit/mcp/recorded-back.ts';
+import { type RecordedBack, recordedBack } from '../../../../../test/kit/mcp/servers/recorded-back.ts';
 import type { Outbound } from '../upstream.ts';
 import { askingOf, receive } from './answer.ts';
 import type { Asking } from './stream.ts';

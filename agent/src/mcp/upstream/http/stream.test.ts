@@ -6,7 +6,7 @@ import {
   saying,
   startAnswers,
 } from '../../../../../test/kit/http/answered.ts';
-import { type RecordedBack, recordedBack } from '../../../../../test/kit/mcp/recorded-back.ts';
+import { type RecordedBack, recordedBack } from '../../../../../test/kit/mcp/servers/recorded-back.ts';
 import { type Asking, receiveStream } from './stream.ts';
 
 let answers: AnswerServer;

@@ -6,8 +6,9 @@ import { PassThrough } from 'node:stream';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { expect } from 'vitest';
-import { type FakeServer, startFakeServer } from './server.ts';
-import { type Answer, ask, connectTo, startWorld, TRIAGE, type World, type WorldOptions } from './world.ts';
+import { type FakeServer, startFakeServer } from '../servers/server.ts';
+import { connectTo, startWorld, TRIAGE, type World, type WorldOptions } from '../world/world.ts';
+import { type Answer, ask } from './ask.ts';
 
 /** The caller closes both, by `stopPlayed`. */
 export async function startPlayed(options?: WorldOptions): Promise<{ server: FakeServer; world: World }> {

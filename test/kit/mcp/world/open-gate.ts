@@ -21,8 +21,8 @@ import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import { errorResponse, type Message, type Response } from '@chancery/shared/mcp/message.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
-import { NOW } from '../certificates.ts';
-import { ManualClock } from '../manual-clock.ts';
+import { NOW } from '../../certificates.ts';
+import { ManualClock } from '../../manual-clock.ts';
 import { live, policyFor, TRIAGE } from './world.ts';
 
 /** What came to the MCP server, and the way back. */

@@ -9,8 +9,9 @@ import { hex } from '@chancery/shared/ground/bytes.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
-import { type FakeServer, politely } from './server.ts';
-import { ask, type World } from './world.ts';
+import { type FakeServer, politely } from '../servers/server.ts';
+import type { World } from '../world/world.ts';
+import { ask } from './ask.ts';
 
 export const serialOf = ({ chain: [leaf = new Uint8Array()] }: Svid): string =>
   hex(parseCertificate(leaf).serial);

@@ -1,13 +1,8 @@
 /** A trust domain in memory, and gateways and connects in it, for tests of the MCP rooms. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { type RequestOptions, request } from 'node:https';
-import { type AddressInfo, createServer as createNetServer } from 'node:net';
 import type { CallEvent, RecordCall } from '@chancery/agent/mcp/call-event.ts';
 import { type ConnectOptions, startConnect } from '@chancery/agent/mcp/connect.ts';
 import type { HeldLimits } from '@chancery/agent/mcp/gateway/exchange/gate.ts';
 import { type Gateway, type GatewayOptions, startGateway } from '@chancery/agent/mcp/gateway.ts';
-import { allowedEnvironment } from '@chancery/agent/mcp/upstream/stdio/command.ts';
 import type { UpstreamTarget } from '@chancery/agent/mcp/upstream/upstream.ts';
 import type { ConnectionSettings } from '@chancery/shared/door/connections.ts';
 import { type Clock, systemClock } from '@chancery/shared/ground/clock.ts';
@@ -23,9 +18,7 @@ import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/r
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
-import { clientTls } from '@chancery/shared/tls/options.ts';
-import { type Made, makeAuthority, makeLeaf } from '../certificates.ts';
-import type { RpcJson } from './server.ts';
+import { type Made, makeAuthority, makeLeaf } from '../../certificates.ts';
 
 const TD = parseTrustDomain('prod.example');
 export const id = (path: string): SpiffeId => parseSpiffeId(`spiffe://prod.example/${path}`);
@@ -190,111 +183,4 @@ export function connectTo(
     log,
     maxRequestBytes,
   });
-}
-
-export interface Answer {
-  readonly status: number;
-  readonly headers: NodeJS.Dict<string | string[]>;
-  readonly text: string;
-  readonly json: RpcJson;
-}
-
-/** One HTTPS request straight to the gateway, as `svid`. */
-export function ask(
-  world: World,
-  svid: Svid | undefined,
-  {
-    body,
-    headers = {},
-    ...options
-  }: RequestOptions & { body?: string | Uint8Array; headers?: Record<string, string | string[]> },
-): Promise<Answer> {
-  const own = () => ({ ...clientTls(svid, world.td.bundle.current()), checkServerIdentity: () => undefined });
-  // A test that brings its agent has put its certificate there: Node keeps no connection alive for one given here.
-  const tls = options.agent === undefined ? own() : {};
-  const where = {
-    host: '127.0.0.1',
-    port: world.gateway.port,
-    path: '/mcp',
-    method: 'POST',
-    agent: false as const,
-  };
-  const standard = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
-  return new Promise((resolve, reject) => {
-    const outgoing = request({ ...tls, ...where, headers: { ...standard, ...headers }, ...options });
-    outgoing.on('error', reject);
-    outgoing.on('response', async (response) => {
-      const chunks: Buffer[] = [];
-      for await (const chunk of response) chunks.push(chunk);
-      const text = Buffer.concat(chunks).toString();
-      resolve({ status: response.statusCode ?? 0, headers: response.headers, text, json: jsonOf(text) });
-    });
-    outgoing.end(body);
-  });
-}
-
-/** The JSON of a body, or of an event stream's last message. */
-function jsonOf(text: string): RpcJson {
-  const data =
-    text
-      .match(/^data: (\{.*)$/gm)
-      ?.at(-1)
-      ?.slice('data: '.length) ?? text;
-  try {
-    return JSON.parse(data);
-  } catch {
-    // Not JSON: a test that reads on fails there.
-    return undefined as unknown as RpcJson;
-  }
-}
-
-export async function freePort(): Promise<number> {
-  const server = createNetServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-const LOOPBACK = new URL('./loopback.ts', import.meta.url).href;
-const EVERYTHING = new URL(import.meta.resolve('@modelcontextprotocol/server-everything/dist/index.js'))
-  .pathname;
-const environment = allowedEnvironment(process.env, []);
-
-export const everythingOverStdio: UpstreamTarget = {
-  kind: 'command',
-  command: [process.execPath, EVERYTHING, 'stdio'],
-  env: environment,
-};
-
-/** The reference server over HTTP, in a process of its own. */
-export async function startEverything(): Promise<{ url: URL; child: ChildProcess; stop(): Promise<void> }> {
-  const port = await freePort();
-  // Whatever happens to this process, what it started ends with it.
-  const command = [
-    '--pdeathsig',
-    'KILL',
-    process.execPath,
-    '--import',
-    LOOPBACK,
-    EVERYTHING,
-    'streamableHttp',
-  ];
-  const child = spawn('setpriv', command, {
-    env: { ...environment, PORT: String(port) },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  const url = new URL(`http://127.0.0.1:${port}/mcp`);
-  for await (const chunk of child.stderr) if (String(chunk).includes('listening')) break;
-  child.stderr.resume();
-  return {
-    url,
-    child,
-    async stop() {
-      const exit = once(child, 'exit');
-      child.kill('SIGKILL');
-      await exit;
-    },
-  };
 }
