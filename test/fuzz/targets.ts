@@ -7,6 +7,8 @@ import { CRL } from './targets/crl.ts';
 import { DER } from './targets/der.ts';
 import { EVIDENCE } from './targets/evidence.ts';
 import { JSON_TARGETS } from './targets/json.ts';
+import { MCP_MESSAGES } from './targets/mcp/messages.ts';
+import { MCP_STREAMS } from './targets/mcp/streams.ts';
 import { TOKENS } from './targets/tokens.ts';
 import { TPM } from './targets/tpm.ts';
 import { TRUST } from './targets/trust.ts';
@@ -17,6 +19,8 @@ export const TARGETS: readonly Target[] = [
   ...DER,
   ...CRL,
   ...JSON_TARGETS,
+  ...MCP_MESSAGES,
+  ...MCP_STREAMS,
   ...TOKENS,
   ...CLAIMS_TARGETS,
   ...AWS,
