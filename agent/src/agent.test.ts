@@ -12,7 +12,7 @@ import { makeAuthority, makeLeaf } from '../../test/kit/certificates.ts';
 import { withMemoryKeys } from '../../test/kit/observe/agent.ts';
 import { makeSoftwareTpm, type SoftwareTpm } from '../../test/kit/tpm/swtpm.ts';
 import { joinOnce, type MemoryKeyAgent, startAgent } from './agent.ts';
-import { type AgentSettings, paths } from './config.ts';
+import { type AgentSettings, paths } from './config/schema.ts';
 import { loadKnownGood, saveKnownGood } from './trust/state/last-known-good.ts';
 import { NO_REVOCATIONS } from './trust/state/revocations.ts';
 

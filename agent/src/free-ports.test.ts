@@ -3,7 +3,7 @@ import net, { type AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freePort } from '../../test/kit/processes.ts';
 import { refusal } from '../../test/kit/refusal.ts';
-import { parseAgentConfig } from './config.ts';
+import { parseAgentConfig } from './config/read.ts';
 import { ensureConfiguredPortsFree } from './free-ports.ts';
 
 let holder: net.Server;

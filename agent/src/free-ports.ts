@@ -5,7 +5,7 @@ import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { cannotListen } from '@chancery/shared/text/listening.ts';
 import { listeningProcess } from '@chancery/shared/unix/port-listener.ts';
-import type { AgentSettings } from './config.ts';
+import type { AgentSettings } from './config/schema.ts';
 
 interface Port {
   /** Where the config, or a flag, has it. */

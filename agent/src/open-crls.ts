@@ -1,6 +1,6 @@
 /** Keeps the CA's revocation lists (CRL) where an output asks for them. */
 import type { Agent, AgentDeps } from './agent.ts';
-import { type AgentSettings, paths } from './config.ts';
+import { type AgentSettings, paths } from './config/schema.ts';
 import { type Target, tlsTarget } from './svid/channel.ts';
 import { type CrlOptions, type KeptCrls, keepCrls } from './trust/crl/crls.ts';
 import { fetchCrls } from './trust/crl/fetch.ts';

@@ -6,7 +6,7 @@ import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { makeNotDumpable } from '@chancery/shared/unix/not-dumpable.ts';
 import { localEndpoint } from './addresses.ts';
 import type { MemoryKeyAgent } from './agent.ts';
-import { type AgentSettings, type GatewaySettings, paths } from './config.ts';
+import { type AgentSettings, type GatewaySettings, paths } from './config/schema.ts';
 import type { CallEvent, RecordCall } from './mcp/call-event.ts';
 import { startConnect } from './mcp/connect.ts';
 import { startGateway } from './mcp/gateway.ts';

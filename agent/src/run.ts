@@ -3,7 +3,8 @@
 import { serveHealth } from '@chancery/shared/health/server.ts';
 import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { type Agent, type AgentDeps, type MemoryKeyAgent, startAgent } from './agent.ts';
-import { type AgentSettings, keysStayInPlatform, paths } from './config.ts';
+import { type AgentSettings, paths } from './config/schema.ts';
+import { keysStayInPlatform } from './config/together.ts';
 import { holdDataDir } from './data-dir.ts';
 import { ensureConfiguredPortsFree } from './free-ports.ts';
 import type { AgentMetrics } from './health/metrics.ts';

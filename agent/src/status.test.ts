@@ -9,7 +9,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { after, makeAuthority, makeLeaf, NOW } from '../../test/kit/certificates.ts';
 import { ManualClock } from '../../test/kit/manual-clock.ts';
 import type { Agent } from './agent.ts';
-import type { AgentSettings } from './config.ts';
+import type { AgentSettings } from './config/schema.ts';
 import type { WrittenChain } from './outputs/full-chain.ts';
 import { type Known, statusOf } from './status.ts';
 import { NO_REVOCATIONS } from './trust/state/revocations.ts';

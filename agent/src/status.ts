@@ -8,7 +8,7 @@ import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { nameTextOf } from '@chancery/shared/x509/name-text.ts';
 import type { Agent } from './agent.ts';
-import type { AgentSettings } from './config.ts';
+import type { AgentSettings } from './config/schema.ts';
 import type { OutputState, Outputs } from './outputs/outputs.ts';
 import { type CallSpool, notDelivered } from './spool/call-spool.ts';
 import { isUnderTainted } from './svid/retirement.ts';

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type MemoryKeyAgent, startAgent } from '@chancery/agent/agent.ts';
-import type { AgentSettings } from '@chancery/agent/config.ts';
+import type { AgentSettings } from '@chancery/agent/config/schema.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';

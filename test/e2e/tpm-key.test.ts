@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import tls from 'node:tls';
 import { promisify } from 'node:util';
-import type { AgentSettings } from '@chancery/agent/config.ts';
+import type { AgentSettings } from '@chancery/agent/config/schema.ts';
 import { type Running, runAgent } from '@chancery/agent/run.ts';
 import { readStatus } from '@chancery/agent/workload/attach.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';

@@ -1,5 +1,5 @@
 /** Examples in documents are read by what they are examples for. */
-import { AgentConfig } from '@chancery/agent/config.ts';
+import { AgentConfig } from '@chancery/agent/config/schema.ts';
 import { CaConfig } from '@chancery/ca/config.ts';
 import { Resource } from '@chancery/ca/registry/resources.ts';
 import { Problems, readDocuments } from '@chancery/shared/config/yaml.ts';

@@ -1,6 +1,6 @@
 /** The reference pages of docs/, printed from what the programs themselves read: schemas, refusals, usage. */
 import { agentProgram } from '@chancery/agent/cli/program.ts';
-import { AgentConfig } from '@chancery/agent/config.ts';
+import { AgentConfig } from '@chancery/agent/config/schema.ts';
 import { createAgentMetrics } from '@chancery/agent/health/metrics.ts';
 import { caProgram } from '@chancery/ca/cli/program.ts';
 import { CaConfig } from '@chancery/ca/config.ts';

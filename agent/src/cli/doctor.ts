@@ -5,7 +5,8 @@ import { type Command, JSON_FLAG, twoColumns, wrapped } from '@chancery/shared/c
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { NETWORK_SENTENCES } from '@chancery/shared/text/network-sentence.ts';
-import { type AgentSettings, paths, readAgentConfig } from '../config.ts';
+import { readAgentConfig } from '../config/read.ts';
+import { type AgentSettings, paths } from '../config/schema.ts';
 import { readStatus } from '../workload/attach.ts';
 import { CONFIG_FLAG, configFile } from './flags.ts';
 import type { RunCommandDeps } from './run.ts';

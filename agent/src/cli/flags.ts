@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { type Flag, type Invocation, MisuseError } from '@chancery/shared/cli/program.ts';
 import { ResourceName } from '@chancery/shared/policy/resources/fields.ts';
-import { SYSTEM_CONFIG } from '../config.ts';
+import { SYSTEM_CONFIG } from '../config/read.ts';
 
 export const CONFIG_FLAG = {
   config: {

@@ -3,7 +3,8 @@ import type { Command, ExitStatus, Invocation, Io } from '@chancery/shared/cli/p
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Log, LogLevel } from '@chancery/shared/ground/log.ts';
 import { giveBackFreedMemory } from '@chancery/shared/unix/freed-memory.ts';
-import { type AgentSettings, readAgentConfig } from '../config.ts';
+import { readAgentConfig } from '../config/read.ts';
+import type { AgentSettings } from '../config/schema.ts';
 import type { RunDeps } from '../run.ts';
 import { CONFIG_FLAG, configFile } from './flags.ts';
 

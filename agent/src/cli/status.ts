@@ -1,7 +1,8 @@
 /** `status` and `mcp config`: the state of the agent, and the entry for an MCP client. */
 import { resolve } from 'node:path';
 import { type Command, type ExitStatus, JSON_FLAG, MisuseError } from '@chancery/shared/cli/program.ts';
-import { paths, readAgentConfig } from '../config.ts';
+import { readAgentConfig } from '../config/read.ts';
+import { paths } from '../config/schema.ts';
 import { describeSkew } from '../svid/skew.ts';
 import { readStatus } from '../workload/attach.ts';
 import type { StatusReport } from '../workload/local-messages.ts';

@@ -22,7 +22,7 @@ import { Worker } from 'node:worker_threads';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { makeAuthority, makeLeaf, NOW } from '../../../test/kit/certificates.ts';
-import type { OutputSettings } from '../config.ts';
+import type { OutputSettings } from '../config/schema.ts';
 import { type Holding, writeOutput } from './files.ts';
 
 const root = makeAuthority('Root');

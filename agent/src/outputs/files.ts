@@ -14,7 +14,7 @@ import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { systemSentenceWithPath } from '@chancery/shared/text/system-sentence.ts';
 import { keyPem } from '@chancery/shared/tls/options.ts';
 import { openSafeFolder } from '@chancery/shared/unix/files/safe-folder.ts';
-import type { OutputSettings } from '../config.ts';
+import type { OutputSettings } from '../config/schema.ts';
 
 const CURRENT = '..data';
 /** Where the output asks for it. */

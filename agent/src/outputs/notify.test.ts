@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { geteuid } from 'node:process';
 import { signalProcess } from '@chancery/shared/unix/pidfd.ts';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { OutputSettings } from '../config.ts';
+import type { OutputSettings } from '../config/schema.ts';
 import { type NotifyDeps, notifyReader } from './notify.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'notify-'));

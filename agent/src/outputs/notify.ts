@@ -3,7 +3,7 @@ import { ensure, IdentityError, refusalOf } from '@chancery/shared/ground/errors
 import { ensureLinks, ensureOwner, type Owners } from '@chancery/shared/unix/files/links.ts';
 import { inFile, readWholeFile } from '@chancery/shared/unix/files/whole-file.ts';
 import type { HeldProcess, SignalProcess } from '@chancery/shared/unix/pidfd.ts';
-import type { OutputSettings } from '../config.ts';
+import type { OutputSettings } from '../config/schema.ts';
 import { type HookBounds, runHook } from './hook.ts';
 
 const COMMAND: HookBounds = { runMs: 30_000, graceMs: 2_000 };

@@ -11,7 +11,7 @@ import { afterAll, expect, test, vi } from 'vitest';
 import { corporate, crossOf } from '../../../test/kit/ca/above.ts';
 import { makeAuthority, makeLeaf, NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
-import type { OutputSettings } from '../config.ts';
+import type { OutputSettings } from '../config/schema.ts';
 import type { Holding } from './files.ts';
 import { startOutputs } from './outputs.ts';
 

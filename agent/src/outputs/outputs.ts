@@ -4,7 +4,7 @@ import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
-import type { OutputSettings } from '../config.ts';
+import type { OutputSettings } from '../config/schema.ts';
 import { type Holding, hasLists, writeOutput } from './files.ts';
 import { type ChainsAbove, fullChain, type WrittenChain } from './full-chain.ts';
 import { type NotifyDeps, notifyReader } from './notify.ts';

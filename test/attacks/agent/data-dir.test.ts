@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { paths, readAgentConfig } from '@chancery/agent/config.ts';
+import { readAgentConfig } from '@chancery/agent/config/read.ts';
+import { paths } from '@chancery/agent/config/schema.ts';
 import { runAgent } from '@chancery/agent/run.ts';
 import { readStatus } from '@chancery/agent/workload/attach.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join as joinPath } from 'node:path';
 import { startAgent } from '@chancery/agent/agent.ts';
-import { readAgentConfig } from '@chancery/agent/config.ts';
+import { readAgentConfig } from '@chancery/agent/config/read.ts';
 import { issue } from '@chancery/ca/authority/issue.ts';
 import { explainFacts } from '@chancery/ca/registry/explain.ts';
 import { compileIdentity, IdentityResource } from '@chancery/ca/registry/identity/identity.ts';

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { startAgent } from '@chancery/agent/agent.ts';
-import { type AgentSettings, paths } from '@chancery/agent/config.ts';
+import { type AgentSettings, paths } from '@chancery/agent/config/schema.ts';
 import { statusOf } from '@chancery/agent/status.ts';
 import { loadKnownGood } from '@chancery/agent/trust/state/last-known-good.ts';
 import { writePem } from '@chancery/shared/der/pem.ts';

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { type Agent, startAgent } from '@chancery/agent/agent.ts';
-import { readAgentConfig } from '@chancery/agent/config.ts';
+import { readAgentConfig } from '@chancery/agent/config/read.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { TestIssuer } from '../../kit/oidc/issuer.ts';

@@ -7,7 +7,7 @@ import { atEnd } from '@chancery/shared/cli/process-io.ts';
 import { type Command, type ExitStatus, type Io, MisuseError } from '@chancery/shared/cli/program.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { cannotRun } from '@chancery/shared/text/system-sentence.ts';
-import type { AgentSettings } from '../../config.ts';
+import type { AgentSettings } from '../../config/schema.ts';
 import type { Running } from '../../run.ts';
 import type { RunCommandDeps } from '../run.ts';
 import { JOB_FLAGS, jobSettings, timeoutOf } from './settings.ts';

@@ -5,7 +5,8 @@ import { type Flag, type Invocation, MisuseError } from '@chancery/shared/cli/pr
 import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { parseSpiffeId, trustDomainOf } from '@chancery/shared/spiffe/id.ts';
-import { type AgentSettings, parseAgentConfig, readAgentConfig } from '../../config.ts';
+import { parseAgentConfig, readAgentConfig } from '../../config/read.ts';
+import type { AgentSettings } from '../../config/schema.ts';
 import { CONFIG_FLAG, configFile } from '../flags.ts';
 
 export const JOB_FLAGS = {

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { MAX_SOCKET_PATH_BYTES } from '@chancery/shared/text/socket-path.ts';
 import { afterAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
-import { paths, readAgentConfig } from './config.ts';
+import { readAgentConfig } from './read.ts';
+import { paths } from './schema.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'config-'));
 afterAll(() => rmSync(dir, { recursive: true }));
