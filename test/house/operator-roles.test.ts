@@ -30,9 +30,10 @@ const calls = [
   says: comment.replaceAll(/\s*\/\/\s?/g, ' ').trim(),
 }));
 
-const saying = ({ role, owners, fresh }: Need): string =>
+const saying = ({ role, owners, fresh, here }: Need): string =>
   [
     `Role: ${role}`,
+    ...(here === true ? [', on the admin socket alone'] : []),
     ...(owners === true ? ['; owners of servers for their part'] : []),
     ...(fresh === 'always'
       ? [', and a fresh sign-in']

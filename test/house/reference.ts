@@ -113,7 +113,8 @@ const cliPage = (): string =>
 function operatorsPage(): string {
   const [begin, end] = [PRINTED, '<!-- /printed -->'];
   const [before = '', rest = ''] = textOf('docs/operators.md').split(begin);
-  const commands = Object.values<Need>(VERBS).toSorted((a, b) => (a.command < b.command ? -1 : 1));
+  const asked = Object.values<Need>(VERBS).filter(({ here }) => here !== true);
+  const commands = asked.toSorted((a, b) => (a.command < b.command ? -1 : 1));
   const rows = commands.map((need) => [
     `\`${need.command}\``,
     [need.role, ...(need.owners === true ? ['owners for their part'] : [])].join(', '),

@@ -77,6 +77,13 @@ test.each<[string, Partial<Issuance>, object, RegExp | undefined]>([
   }
 });
 
+test('I316 a node whose name looks like a secret is no finding, and the log has its name', async () => {
+  const node = '123456789012/assumed-role/build/xoxb-build-17-of-main';
+  await record({ ...genuine, node });
+  expect(await problems()).toEqual([1, undefined]);
+  expect((await store.events(0, 99)).at(-1)?.event).toMatchObject({ type: 'svid.issuing', node });
+});
+
 test('a certificate of the CA itself needs no Identity, and one that was not signed is named', async () => {
   await record({ ...genuine, platform: 'self', identity: 'chancery-ca' });
   expect(await problems()).toEqual([1, undefined]);

@@ -52,7 +52,10 @@ export const backupVerbs = (deps: BackupDeps) => ({
   acceptLoss: writing<AcceptOrder, string>(
     {
       name: 'acceptLoss',
-      about: ({ reason, dryRun }) => (dryRun ? undefined : `after a restore, because: ${reason}`),
+      about: ({ reason, dryRun }) =>
+        dryRun ? undefined : `after a restore, because: ${reason}; ${deps.recovery.whyHeld() ?? ''}`,
+      // What is agreed to: that authorities are stolen may be handed back meanwhile.
+      state: () => deps.recovery.whyHeld(),
       look: (order, by) => acceptLoss({ ...order, dryRun: true }, by, deps),
       run: (order, by) => acceptLoss(order, by, deps),
     },
@@ -63,7 +66,6 @@ export const backupVerbs = (deps: BackupDeps) => ({
     {
       name: 'rewrapKeys',
       about: (use) => (use.dryRun ? undefined : aboutRewrap(use)),
-      look: (use) => ensureRewrappable(use, deps),
       run: (use) => ensureRewrappable(use, deps),
     },
     deps,

@@ -79,7 +79,7 @@ const VERBS: { readonly [V in keyof Operator]: Parameters<ReturnType<Operator[V]
 };
 const verbs = Object.keys(VERBS) as (keyof Operator)[];
 const WRITING: Readonly<Record<string, string>> = {
-  acceptLoss: 'after a restore, because: a drill',
+  acceptLoss: 'after a restore, because: a drill; a test',
   apply: '1 file',
   revoke: `id ${ID}`,
   lift: `revocation 1 of id ${ID}`,

@@ -19,6 +19,8 @@ export interface Need {
   readonly fresh?: 'always' | 'where it widens access';
   /** Exempt from `twoPeople`. */
   readonly alone?: true;
+  /** Of use on the CA's machine alone: refused to everybody but callers on the admin socket. */
+  readonly here?: true;
 }
 
 /** Every verb by its name: a verb without a line does not compile. */
@@ -33,7 +35,7 @@ export const VERBS = {
   authorities: { command: 'authorities', role: 'reader' },
   authorityRequests: { command: 'authorities', role: 'reader' },
   checkCertificates: { command: 'audit certificates', role: 'reader' },
-  copyDatabase: { command: 'backup', role: 'operator' },
+  copyDatabase: { command: 'backup', role: 'operator', here: true },
   countersign: { command: 'countersign NUMBER', role: 'operator', fresh: 'always', alone: true },
   diff: { command: 'apply --dry-run', role: 'reader', owners: true },
   explain: { command: 'explain', role: 'reader' },
@@ -47,7 +49,7 @@ export const VERBS = {
   review: { command: 'review', role: 'reader' },
   revocations: { command: 'revocations', role: 'reader' },
   revoke: { command: 'revoke', role: 'operator' },
-  rewrapKeys: { command: 'keys rewrap', role: 'operator', fresh: 'always' },
+  rewrapKeys: { command: 'keys rewrap', role: 'operator', here: true },
   rotate: { command: 'rotate', role: 'operator', fresh: 'always' },
   rotateJwt: { command: 'rotate jwt', role: 'operator', fresh: 'always' },
   rotateNext: { command: 'rotate next', role: 'operator', fresh: 'always' },

@@ -205,6 +205,22 @@ describe('I176 a countersignature is for what was asked for, and not for what th
     await expect(operator.lift(ada)(1)).rejects.toThrow(needed('lift'));
   });
 
+  test('I314 a wait after a restore that has become another one is not ended', async () => {
+    const why = vi.spyOn(rpc.recovery, 'whyHeld').mockReturnValue('it waits for gateway a');
+    const ended = vi.spyOn(rpc.recovery, 'acceptLoss');
+    const accept = () => operator.acceptLoss(ada)({ reason: 'a drill', ...once });
+    await expect(accept()).rejects.toThrow(needed('acceptLoss'));
+    await operator.countersign(bob)(1);
+    why.mockReturnValue('authorities are stolen (40aa)');
+    await expect(accept()).rejects.toThrow(needed('acceptLoss'));
+    expect(ended).not.toHaveBeenCalled();
+    const [, request] = await operator.requests(bob)(undefined);
+    expect(request?.about).toBe('after a restore, because: a drill; authorities are stolen (40aa)');
+    await operator.countersign(bob)(2);
+    await accept();
+    expect(ended).toHaveBeenCalledOnce();
+  });
+
   test('a machine that has joined meanwhile is not released', async () => {
     const node = { platform: 'azure', node: 'vm-1' };
     await rpc.store.swapNodeState(node, undefined, 'first');

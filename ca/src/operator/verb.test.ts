@@ -159,6 +159,22 @@ describe('an operator who has signed in', () => {
     expect(await servers(local(0))(undefined)).toBeUndefined();
   });
 
+  test.each<[VerbName, RegExp]>([
+    [
+      'copyDatabase',
+      /^backup works on the machine of the CA alone, by the admin socket; 10\.0\.0\.2 is elsew/,
+    ],
+    ['rewrapKeys', /^keys rewrap works on the machine of the CA alone/],
+  ])(
+    "I315 has no use of %s, which leaves files on the CA: it is the admin socket's alone",
+    async (verb, says) => {
+      expect(() => change(verb)(signedIn('operator'))).toThrow(refusal('operator_role', says));
+      expect(steps).toEqual([]);
+      await change(verb)(local(0))('x');
+      expect(steps).toHaveLength(2);
+    },
+  );
+
   test('I151 needs a sign-in of the last 5 minutes for what is destructive, and none for a dry run', async () => {
     const message =
       /^ada signed in at 2026-01-01T11:54:59.000Z; unrevoke needs .*: chancery-ca login --again$/;

@@ -153,7 +153,9 @@ function admit(name: VerbName, { address, local, person }: Asker, deps: VerbDeps
   }
   const ways = 'operators call on the admin socket, or with the certificate that chancery-ca login gives';
   ensure(person !== undefined, 'operator_role', `${ways}; ${address} does neither`);
-  const { alone }: Need = VERBS[name];
+  const { alone, here, command }: Need = VERBS[name];
+  const there = `${command} works on the machine of the CA alone, by the admin socket; ${address} is elsewhere`;
+  ensure(here !== true, 'operator_role', there);
   return async () => {
     const who = await person();
     ensureRole(name, who);

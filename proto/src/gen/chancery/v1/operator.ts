@@ -4578,7 +4578,10 @@ export const OperatorService = {
       Buffer.from(CheckCertificatesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CheckCertificatesResponse => CheckCertificatesResponse.decode(value),
   },
-  /** Role: operator. Writes a copy of the database to a file beside it, for a backup, and answers when it is whole. */
+  /**
+   * Role: operator, on the admin socket alone. Writes a copy of the database to a file beside it, for a backup, and answers
+   * when it is whole.
+   */
   copyDatabase: {
     path: "/chancery.v1.Operator/CopyDatabase" as const,
     requestStream: false as const,
@@ -4599,7 +4602,10 @@ export const OperatorService = {
     responseSerialize: (value: AcceptLossResponse): Buffer => Buffer.from(AcceptLossResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): AcceptLossResponse => AcceptLossResponse.decode(value),
   },
-  /** Role: operator, and a fresh sign-in. Records that the key files get another key-encryption key, which the command does. */
+  /**
+   * Role: operator, on the admin socket alone. Records that the key files get another key-encryption key, which the command
+   * does.
+   */
   rewrapKeys: {
     path: "/chancery.v1.Operator/RewrapKeys" as const,
     requestStream: false as const,
@@ -4840,11 +4846,17 @@ export interface OperatorServer extends UntypedServiceImplementation {
   getAuditStatus: handleUnaryCall<GetAuditStatusRequest, AuditStatus>;
   /** Role: reader. Compares unexpired certificates on record with their issuers, the resources and the audit log: a page. */
   checkCertificates: handleUnaryCall<CheckCertificatesRequest, CheckCertificatesResponse>;
-  /** Role: operator. Writes a copy of the database to a file beside it, for a backup, and answers when it is whole. */
+  /**
+   * Role: operator, on the admin socket alone. Writes a copy of the database to a file beside it, for a backup, and answers
+   * when it is whole.
+   */
   copyDatabase: handleUnaryCall<CopyDatabaseRequest, CopyDatabaseResponse>;
   /** Role: operator, and a fresh sign-in. A restored CA waits no longer for what agents hand back, and issues. */
   acceptLoss: handleUnaryCall<AcceptLossRequest, AcceptLossResponse>;
-  /** Role: operator, and a fresh sign-in. Records that the key files get another key-encryption key, which the command does. */
+  /**
+   * Role: operator, on the admin socket alone. Records that the key files get another key-encryption key, which the command
+   * does.
+   */
   rewrapKeys: handleUnaryCall<RewrapKeysRequest, RewrapKeysResponse>;
   /** Role: reader. Resources that somebody must look at again, and why. */
   review: handleUnaryCall<ReviewRequest, ReviewResponse>;
@@ -5097,7 +5109,10 @@ export interface OperatorClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CheckCertificatesResponse) => void,
   ): ClientUnaryCall;
-  /** Role: operator. Writes a copy of the database to a file beside it, for a backup, and answers when it is whole. */
+  /**
+   * Role: operator, on the admin socket alone. Writes a copy of the database to a file beside it, for a backup, and answers
+   * when it is whole.
+   */
   copyDatabase(
     request: CopyDatabaseRequest,
     callback: (error: ServiceError | null, response: CopyDatabaseResponse) => void,
@@ -5129,7 +5144,10 @@ export interface OperatorClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: AcceptLossResponse) => void,
   ): ClientUnaryCall;
-  /** Role: operator, and a fresh sign-in. Records that the key files get another key-encryption key, which the command does. */
+  /**
+   * Role: operator, on the admin socket alone. Records that the key files get another key-encryption key, which the command
+   * does.
+   */
   rewrapKeys(
     request: RewrapKeysRequest,
     callback: (error: ServiceError | null, response: RewrapKeysResponse) => void,
