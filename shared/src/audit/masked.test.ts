@@ -63,6 +63,7 @@ const SECRETS: readonly (readonly [string, string])[] = [
   ['password', 'sshpass -v DB_PASSWD=correct-horse-battery'],
   ['password', '{"user":"app","password": "S3cretPw"}'],
   ['password', String.raw`{\"passphrase\":\"S3cretPw\"}`],
+  ['password', 'password: "S3cretPw"'],
   ['Docker token', `dckr_pat_${letters.slice(0, 27)}`],
 ];
 
@@ -153,7 +154,7 @@ test.each([
   ['of keys that end early', `SG.${'a-SG'.repeat(200)}.`],
   ['of tokens', 'hvs.ya29. hf_sk_live_ dckr_pat_ pypi-AgE '],
   ['of passwords', 'password= passphrase: passwd=abc '],
-  ['of quoted passwords', 'password": "" passphrase="abc '],
+  ['of quoted passwords', 'password": "" passphrase="abc" password=\\"a\\" passwd: \'\\\\\' '],
   ['of bearers without a digit', 'bearer abcdefghijklm '],
   ['of one bearer', `bearer ${'a.'.repeat(9)} ${'x'.repeat(90_000)}`],
   ['of slashes', 'hooks.slack.com/services/'],
@@ -162,6 +163,27 @@ test.each([
   const begun = performance.now();
   expect(masked(text) === text).toBe(true);
   expect(performance.now() - begun).toBeLessThan(1_000);
+});
+
+test.each([
+  ['a comma', '{"password":"S3cr,et","user":"app"}', '{"[masked: password]","user":"app"}'],
+  ['signs of another kind', `x --password='a&b;c <d> "e"' --user app`, "x --[masked: password]' --user app"],
+  ['quotes in JSON', '{"password":"S3\\"cr,et","user":"app"}', '{"[masked: password]","user":"app"}'],
+  [
+    'quotes in quoted JSON',
+    String.raw`{\"password\":\"S3\\\"cr,et\",\"u\":1}`,
+    String.raw`{\"[masked: password]\",\"u\":1}`,
+  ],
+  ['`=` in quoted JSON', String.raw`a password=\"S3cretPw\" b`, String.raw`a [masked: password]\" b`],
+  ['no end on its line', 'password="S3cr et\nand more', '[masked: password]\nand more'],
+])('I317 a password in quotes with %s is masked to the closing quote', (_, text, shown) => {
+  expect(masked(text)).toBe(shown);
+});
+
+test('I317 without quotes it ends where the page says', () => {
+  for (const end of [' ', '"', "'", '&', ';', ',', '<', '>', '\\'])
+    expect(masked(`password=S3cretPw${end}rest`)).toBe(`[masked: password]${end}rest`);
+  expect(masked('password=abc,defghij')).toBe('password=abc,defghij');
 });
 
 const odd = parseSpiffeId(`spiffe://prod.example/ns/sk-${'0123456789'.repeat(4)}`);
@@ -200,6 +222,16 @@ test.each<[string, AuditEvent]>([
 ])('I241 %s is what the CA wrote, and stays', (_, event) => {
   expect(asWritten(event)).toEqual(event);
 });
+
+test.each(['xoxb-build-17-of-main', `sk-build-${'0'.repeat(40)}`])(
+  'I316 of a certificate the log has what the record has, also for %s',
+  (name) => {
+    const of = { platform: name, node: `123456789012/assumed-role/build/${name}`, identity: name };
+    const event = { type: 'svid.issuing', id: odd, serial: '40', notAfter: 'x', ...of, tbs: 'ab' } as const;
+    const whole = { ...event, origin: name, succeeds: name };
+    expect(asWritten(whole)).toEqual(whole);
+  },
+);
 
 test('I241 the identities that the CA has verified stay, and what a gateway says is masked', () => {
   const record = {

@@ -20,6 +20,14 @@ const COLON = String.raw`(?:[\w+/]{4})*(?:O[g-v]|[\w+/][DTjz][o-r]|[\w+/]{2}[AEI
 /** What stands behind `password=` where there is none, or where one was masked before. */
 const NO_PASSWORD = String.raw`\[masked:|(?i:null|none|true|false|undefined|required|missing|empty)(?![\w-])|\*{3}`;
 
+/** In quotes of one kind to the closing one, or to the end of the line: as they are, and as quoted JSON has them. */
+const quoted = (quote: string): readonly string[] => [
+  String.raw`${quote}(?!${NO_PASSWORD})(?:[^${quote}\\\n]|\\[^\n]){4,}`,
+  String.raw`\\${quote}(?!${NO_PASSWORD})(?:[^${quote}\\\n]|\\\\\\${quote}|\\[^${quote}\n]){4,}`,
+];
+const QUOTED = [...quoted('"'), ...quoted("'")].join('|');
+const UNQUOTED = String.raw`(?!${NO_PASSWORD})[^\s&;,"'<>\\]{4,}`;
+
 /**
  * By name. Each is looked for at every place of a string, and takes time in proportion to its length. A JSON Web Token
  * is looked for once in a run of its characters, and takes what is before it in the run along. It has three parts
@@ -39,7 +47,7 @@ const SHAPES: Readonly<Record<string, string>> = {
   'session token': String.raw`(?i:(?:aws_)?session[_ ]?token)\W{1,8}[\w+/=%-]{16,}`,
   'Azure key': '(?i:AccountKey|SharedAccessKey)=[A-Za-z0-9+/=]{20,}',
   'URL signature': String.raw`(?:(?<=[?&;])sig|X-(?:Amz|Goog)-Signature)=[\w%+/=-]{40,}`,
-  password: String.raw`(?i:pass(?:word|wd|phrase))(?:=|\\?["']\s?[:=]\s?\\?["'])(?!${NO_PASSWORD})[^\s&;,"'<>\\]{4,}`,
+  password: String.raw`(?i:pass(?:word|wd|phrase))(?:=${UNQUOTED}|(?:\\?["'])?\s?[:=]\s?(?:${QUOTED}))`,
   'GitHub token': String.raw`(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{22,})`,
   'GitLab token': String.raw`gl(?:pat|ptt|rt|ft|soat)-[\w-]{20,}`,
   'Slack token': String.raw`xox[abeprs]-[\w-]{10,}`,
@@ -76,12 +84,18 @@ const HINT = new RegExp(
 
 /**
  * What the CA itself has made, found or verified. Some of it is read again, such as by a restore with the log: another
- * value would be another certificate, or the revocation of another node. The rest says whom an event is about.
+ * value would be another certificate, or the revocation of another node. The rest says whom an event is about. Who
+ * chooses a part of a node's name must not choose that the log has another one than the record.
  */
 const OWN = {
   type: true,
   id: true,
   serial: true,
+  platform: true,
+  node: true,
+  identity: true,
+  origin: true,
+  succeeds: true,
   reporter: true,
   spool: true,
   target: true,
