@@ -96,7 +96,7 @@ test('a first sign-in by browser, then commands without a config on that machine
   const signed = await login(sre);
   expect(signed).toMatchObject({ status: 0 });
   expect(signed.stdout).toMatch(
-    /^signed in at localhost:\d+ as operator until .*\nspiffe:\/\/people\.example\/chancery\/operator\//,
+    /^signed in at localhost:\d+ as operator until .*\nspiffe:\/\/people\.example\/chancery\/operator\/\w+\nyou are ada of http\S+ \(called "ada\.l"\)\n$/,
   );
   const state = join(away, 'state/chancery/operator');
   for (const file of readdirSync(state)) expect(statSync(join(state, file)).mode & 0o777).toBe(0o600);

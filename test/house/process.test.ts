@@ -30,6 +30,8 @@ const MAY_USE: Readonly<Record<string, readonly string[]>> = {
   // The audit log names who restored a CA, and who replaced its key-encryption key while it did not run.
   'ca/src/cli/backup/restore.ts': ['geteuid'],
   'ca/src/cli/keys/keys.ts': ['geteuid'],
+  // The answer of a browser is one of this user's.
+  'ca/src/cli/login/login.ts': ['geteuid', 'platform'],
   // The longest path of a socket, and how a peer is found, depend on the system.
   'agent/src/mcp/connect/local-peer.ts': ['platform'],
   'shared/src/text/socket-path.ts': ['platform'],

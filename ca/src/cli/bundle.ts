@@ -3,12 +3,12 @@
 import type { Bundle as BundleMessage } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { TrustClient } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { type Command, MisuseError } from '@chancery/shared/cli/program.ts';
-import { writePem } from '@chancery/shared/der/pem.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { writeBundle } from '@chancery/shared/spiffe/bundle.ts';
 import { readJwtAuthorities } from '@chancery/shared/spiffe/jwt-authority.ts';
 import * as grpc from '@grpc/grpc-js';
 import { paths, readCaConfig } from '../config.ts';
+import { writeBundleFile } from './bundle-file.ts';
 import { CONFIG_FLAG, configFile } from './flags.ts';
 
 export const bundle: Command = {
@@ -26,8 +26,8 @@ export const bundle: Command = {
     if (format !== 'pem' && format !== 'spiffe') throw new MisuseError('--format is pem or spiffe');
     const settings = readCaConfig(configFile(invocation));
     const message = await getBundle(paths(settings.dataDir).admin);
-    const { x509Authorities: authorities, jwtAuthorities: offered, sequence } = message;
-    if (format === 'pem') io.out(authorities.map((der) => writePem('CERTIFICATE', der)).join(''));
+    const { x509Authorities: authorities, jwtAuthorities: offered, sequence, logKey } = message;
+    if (format === 'pem') io.out(writeBundleFile(authorities, logKey));
     else {
       const jwtAuthorities = readJwtAuthorities(offered);
       const { trustDomain } = settings;

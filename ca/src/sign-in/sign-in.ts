@@ -29,6 +29,8 @@ export interface SignInDeps extends IssueDeps, SessionDeps {
 
 export interface SignedIn extends Given, IssuedSvid {
   readonly id: string;
+  /** As the audit log names them. */
+  readonly by: string;
   /** The authorities of the trust domain, X.509 DER. */
   readonly bundle: readonly Uint8Array[];
   readonly authTime: Date;
@@ -86,7 +88,7 @@ export async function signIn(
   const order = { id, ...node, identity: 'operators', key, ttlSeconds: TTL_SECONDS, notBeyond, dnsNames: [] };
   const issued = await issue({ ...order, role: 'operator' }, deps);
   const { authorities: bundle } = deps.authorities.bundle.current();
-  return { ...issued, ...given, id, bundle, authTime };
+  return { ...issued, ...given, id, by, bundle, authTime };
 }
 
 /** When the person showed the issuer who they are. Throws claim_rule, jwt_time. */

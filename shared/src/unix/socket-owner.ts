@@ -2,11 +2,12 @@
  * The owner of the other end of a loopback TCP connection. The kernel is asked about that one socket (sock_diag(7)) and
  * finds it by its hash, so the cost does not grow with the number of connections. Linux with glibc.
  */
+import { isIPv4, type Socket } from 'node:net';
 import { ensure, IdentityError } from '../ground/errors.ts';
 import { openLibc } from './libc.ts';
 
 /** Both ends of a connection. The local one is the end whose owner is wanted. */
-export interface TcpEnds {
+interface TcpEnds {
   readonly family: 'IPv4' | 'IPv6';
   readonly localAddress: Uint8Array;
   readonly localPort: number;
@@ -33,12 +34,41 @@ const UID_AT = HEADER + 64;
 const INODE_AT = HEADER + 68;
 const STATE_AT = HEADER + 1;
 
+type AddressKey = 'remoteAddress' | 'remotePort' | 'localAddress' | 'localPort';
+
+/**
+ * The uid of the owner of a caller's socket, at a listener on 127.0.0.1: it looks for an IPv4 socket, and the kernel
+ * finds a caller's IPv6 socket with mapped addresses, too. Throws peer_unknown.
+ */
+export function tcpOwnerOf({
+  remoteAddress,
+  remotePort,
+  localAddress,
+  localPort,
+}: Pick<Socket, AddressKey>): number {
+  const [caller, listener] = [bytesOf(remoteAddress), bytesOf(localAddress)];
+  const ports = remotePort !== undefined && localPort !== undefined;
+  ensure(caller !== undefined && listener !== undefined && ports, 'peer_unknown', 'the socket is closed');
+  return tcpOwner({
+    family: 'IPv4',
+    localAddress: caller,
+    localPort: remotePort,
+    remoteAddress: listener,
+    remotePort: localPort,
+  });
+}
+
+function bytesOf(address: string | undefined): Uint8Array | undefined {
+  const plain = address?.replace(/^::ffff:/i, '');
+  return plain !== undefined && isIPv4(plain) ? Uint8Array.from(plain.split('.').map(Number)) : undefined;
+}
+
 /**
  * The uid of the owner. Throws peer_unknown if there is no such socket, or if its owner has closed it: then the kernel
  * may say uid 0. A closed socket has inode 0, and the kernel reads the inode after the uid. A socket that is shut down
  * for writing only still has an owner. Does not wait.
  */
-export function tcpOwner(ends: TcpEnds): number {
+function tcpOwner(ends: TcpEnds): number {
   const { libc, fd } = opened();
   sequence = (sequence + 1) >>> 0;
   const request = requestFor(ends);

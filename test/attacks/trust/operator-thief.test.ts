@@ -1,7 +1,7 @@
 /** I250: a thief of an authority answers an operator's command line in the CA's place. */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import tls from 'node:tls';
 import { leafFields, leafTemplate } from '@chancery/ca/authority/profile.ts';
@@ -225,6 +225,19 @@ test.each(['authorities', 'login'])(
     expect(heard).toEqual([]);
   },
 );
+
+test('I326 a first sign-in with the bundle of the CA takes no other key of the log', async () => {
+  heard = [];
+  onProve = async (asked) => ({
+    note: signPeer(peerOf(asked), own.verifier, own.privateKey),
+    logKey: own.text,
+  });
+  process.env['XDG_STATE_HOME'] = join(dir, 'first');
+  const ran = await runProgram(CA_MAIN, ['login', '--bundle', served.ca.bundle, '--ca', address]);
+  expect(ran).toMatchObject({ status: 1, stdout: '' });
+  expect(ran.stderr).toMatch(/the key of the CA's audit log does not stand behind the certificate/);
+  expect(existsSync(join(dir, 'first'))).toBe(false);
+});
 
 test('I250 another certificate on a later connection of the same command is refused', async () => {
   const channel = channelTo(`127.0.0.1:${served.ca.port}`, bundle, undefined);

@@ -110,7 +110,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   ],
   'ca/src/backup': [...shared('text ground unix tlog keys'), ...ca('store keys store/sqlite log config.ts')],
   'ca/src/cli': [
-    ...shared('text ground unix cli config der spiffe keys'),
+    ...shared('text ground unix cli config der spiffe keys tlog'),
     PROTO,
     ...ca('store store/sqlite attestors keys authority ceremony offline jwt registry config.ts'),
     ...ca('open-keys.ts open-log.ts serve.ts'),

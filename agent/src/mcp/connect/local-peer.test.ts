@@ -1,8 +1,9 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { tcpOwnerOf } from '@chancery/shared/unix/socket-owner.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ensureOwnUser, tcpOwnerOf } from './local-peer.ts';
+import { ensureOwnUser } from './local-peer.ts';
 
 let server: Server;
 beforeEach(async () => {

@@ -1,10 +1,13 @@
 /**
  * Authorisation code with PKCE (RFC 7636, S256) on a loopback address (RFC 8252, section 7.3). Only the answer with our
- * state counts; the code is worth nothing without our verifier.
+ * state counts; the code is worth nothing without our verifier. Other users of the machine can read the address, with
+ * the state in it, in the list of processes: on Linux only an answer of our user, or of root, counts.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import http from 'node:http';
-import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { Socket } from 'node:net';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
+import { tcpOwnerOf } from '@chancery/shared/unix/socket-owner.ts';
 import { type Endpoints, type IssuerDeps, idTokenIn, post } from './issuer.ts';
 
 export interface Asked {
@@ -18,6 +21,14 @@ export interface CodeDeps extends IssuerDeps {
   /** Shows the address where the person signs in, and opens a browser if there is one. */
   readonly show: (url: string) => void;
   readonly signal: AbortSignal;
+  /** Of this process. */
+  readonly own: Own;
+}
+
+interface Own {
+  readonly uid: number;
+  /** That of `process`. */
+  readonly platform: NodeJS.Platform;
 }
 
 /** `openid` gives the ID token, `profile` the name. */
@@ -38,7 +49,7 @@ export async function byCode(endpoints: Endpoints, asked: Asked, deps: CodeDeps)
   const { clientId, nonce, again } = asked;
   const state = randomBytes(32).toString('base64url');
   const { verifier, challenge } = verifierOf();
-  const door = await openDoor(state, endpoints.issuer);
+  const door = await openDoor(state, endpoints.issuer, deps.own);
   try {
     const { redirectUri } = door;
     const url = new URL(endpoints.authorization);
@@ -71,7 +82,7 @@ interface Door {
 }
 
 /** Other requests, such as those of a page that guesses the port, are answered 400 and change nothing. */
-async function openDoor(state: string, issuer: string): Promise<Door> {
+async function openDoor(state: string, issuer: string, own: Own): Promise<Door> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   promise.catch(() => {});
   const server = http.createServer((request, response) => {
@@ -83,12 +94,13 @@ async function openDoor(state: string, issuer: string): Promise<Door> {
       response.writeHead(400, headers).end('not the answer of this sign-in\n');
       return;
     }
-    response.writeHead(200, headers).end('Go back to the terminal. You can close this page.\n');
     try {
+      ensureOwnUser(request.socket, own);
       resolve(codeIn(url.searchParams, issuer));
     } catch (error) {
       reject(error);
     }
+    response.writeHead(200, headers).end('Go back to the terminal. You can close this page.\n');
   });
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
   const address = server.address();
@@ -101,6 +113,32 @@ async function openDoor(state: string, issuer: string): Promise<Door> {
       server.closeAllConnections();
     },
   };
+}
+
+/**
+ * Who has read the address could sign in by it as somebody else, and the operator would act under that name. Ends the
+ * sign-in. Throws unavailable.
+ */
+function ensureOwnUser(socket: Socket, { uid, platform }: Own): void {
+  if (platform !== 'linux') return;
+  const owner = ownerOf(socket);
+  const whose = owner === undefined ? 'a program whose user is not known' : `another user (uid ${owner})`;
+  const says = `${whose} of this machine has answered the sign-in, whose address can be read there`;
+  const then = 'nobody is signed in. Try again, or with chancery-ca login --device';
+  ensure(owner === uid || owner === ROOT, 'unavailable', `${says}: ${then}`);
+}
+
+/** Root may be any user, and forwards ports, such as those of a virtual machine. */
+const ROOT = 0;
+
+/** Undefined if the kernel does not know it, or it has closed its end. */
+function ownerOf(socket: Socket): number | undefined {
+  try {
+    return tcpOwnerOf(socket);
+  } catch (error) {
+    if (!isRefusal(error, 'peer_unknown')) throw error;
+    return undefined;
+  }
 }
 
 /** RFC 9207: where the answer names its issuer, it is the one that was asked. Throws unavailable. */

@@ -19,12 +19,14 @@ import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
 import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { printable } from '@chancery/shared/text/printable.ts';
 import { readTrustedFile } from '@chancery/shared/unix/files/trusted-file.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import { trustDomainIn } from '@chancery/shared/x509/verify/svid.ts';
 import * as grpc from '@grpc/grpc-js';
 import { nonceFor } from '../../sign-in/binding.ts';
+import { carriedLogKey } from '../bundle-file.ts';
 import { CA_FLAG, instant, printJson } from '../flags.ts';
 import { type Channel, channelTo } from './channel.ts';
 import { byCode } from './code.ts';
@@ -75,20 +77,26 @@ export const login: Command = {
       const times = { notBefore: systemClock.now(), notAfter, renewAfter: notAfter };
       const trusted = { ...bundle, authorities: answer.bundle };
       keepSession({ address, bundle: trusted, svid: { ...svid, ...times }, logKey }, io.env);
-      if (invocation.has('json')) {
-        const { spiffeId, role, servers } = answer;
-        printJson(io, { ca: address, spiffeId, role, servers, notAfter: answer.notAfter });
-        return 0;
-      }
-      const of = answer.servers.length === 0 ? '' : ` of ${answer.servers.join(', ')}`;
-      io.out(`signed in at ${address} as ${answer.role}${of} until ${instant(answer.notAfter)}\n`);
-      io.out(`${answer.spiffeId}\n`);
+      tell(answer, address, invocation, io);
       return 0;
     } finally {
       client.close();
     }
   },
 };
+
+/** Who signed in is named: another person may have used the address that was shown. */
+function tell(answer: SignInResponse, ca: string, invocation: Invocation, io: Io): void {
+  const { spiffeId, person, role, servers, notAfter } = answer;
+  if (invocation.has('json')) {
+    printJson(io, { ca, spiffeId, person, role, servers, notAfter });
+    return;
+  }
+  const of = servers.length === 0 ? '' : ` of ${servers.join(', ')}`;
+  io.out(`signed in at ${ca} as ${role}${of} until ${instant(notAfter)}\n${spiffeId}\n`);
+  // A CA of an older release does not say it.
+  if (person !== '') io.out(`you are ${printable(person)}\n`);
+}
 
 /** A file of the operator's, or what the last sign-in left: what this CA is verified by. */
 function trustFor(invocation: Invocation, address: string, { env }: Io): Trusted {
@@ -106,10 +114,10 @@ function trustFor(invocation: Invocation, address: string, { env }: Io): Trusted
   const [first] = authorities;
   ensure(first !== undefined, 'bundle', `${file} has no certificate`);
   const trustDomain = trustDomainIn(parseCertificate(first));
-  return { bundle: { authorities, sequence: 0n, trustDomain }, logKey: undefined };
+  return { bundle: { authorities, sequence: 0n, trustDomain }, logKey: carriedLogKey(text) };
 }
 
-/** Without a key of the log, the one that the CA names is taken: only beside a file that was carried here. */
+/** Without a key of the log, the one that the CA names is taken: only beside a file that was carried here without. */
 interface Trusted {
   readonly bundle: Bundle;
   readonly logKey: string | undefined;
@@ -139,7 +147,8 @@ async function tokenFrom(
   try {
     const endpoints = await endpointsOf(at.issuer, deps);
     if (invocation.has('device')) return await byDevice(endpoints, asked, { ...deps, show: io.err });
-    return await byCode(endpoints, asked, { ...deps, show: (url) => show(url, io) });
+    const own = { uid: process.geteuid?.() ?? -1, platform: process.platform };
+    return await byCode(endpoints, asked, { ...deps, own, show: (url) => show(url, io) });
   } finally {
     outbound.close();
   }

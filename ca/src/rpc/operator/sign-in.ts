@@ -45,7 +45,7 @@ export const signInMethods = ({ limits, notes, vouchers, own, signIn }: SignInMe
       const { run } = given();
       const place = limits.enter(caller.via === 'tls' ? 'stranger' : 'local', limitKeys(caller));
       try {
-        const { chain, bundle, notAfter, id, role, servers, authTime } = await run(request);
+        const { chain, bundle, notAfter, id, by, role, servers, authTime } = await run(request);
         return {
           chain: chain.map(asBuffer),
           bundle: bundle.map(asBuffer),
@@ -54,6 +54,7 @@ export const signInMethods = ({ limits, notes, vouchers, own, signIn }: SignInMe
           role,
           servers: [...servers],
           authTime: unixSeconds(authTime),
+          person: by,
         };
       } finally {
         place.leave();

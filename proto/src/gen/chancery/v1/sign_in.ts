@@ -70,6 +70,8 @@ export interface SignInResponse {
   /** Of an owner: names of McpServers. */
   servers: string[];
   authTime: bigint;
+  /** Who it is, as the audit log has them: subject, issuer, and what the issuer calls them. */
+  person: string;
 }
 
 function createBaseGetIssuerRequest(): GetIssuerRequest {
@@ -325,7 +327,7 @@ export const SignInRequest: MessageFns<SignInRequest> = {
 };
 
 function createBaseSignInResponse(): SignInResponse {
-  return { chain: [], bundle: [], notAfter: 0n, spiffeId: "", role: "", servers: [], authTime: 0n };
+  return { chain: [], bundle: [], notAfter: 0n, spiffeId: "", role: "", servers: [], authTime: 0n, person: "" };
 }
 
 export const SignInResponse: MessageFns<SignInResponse> = {
@@ -356,6 +358,9 @@ export const SignInResponse: MessageFns<SignInResponse> = {
         throw new globalThis.Error("value provided for field message.authTime of type int64 too large");
       }
       writer.uint32(56).int64(message.authTime);
+    }
+    if (message.person !== "") {
+      writer.uint32(66).string(message.person);
     }
     return writer;
   },
@@ -427,6 +432,14 @@ export const SignInResponse: MessageFns<SignInResponse> = {
             }
 
             message.authTime = reader.int64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.person = reader.string();
             continue;
           }
         }
