@@ -15,6 +15,7 @@ import type { GrowingLog } from './log/sequencer.ts';
 import type { Recovery } from './recovery/recovery.ts';
 import type { Registry } from './registry/registry.ts';
 import type { Revocations } from './revocation/revocations.ts';
+import type { FirstHour } from './store/clock-warning.ts';
 import type { Store } from './store/store.ts';
 
 export interface Measured {
@@ -34,6 +35,7 @@ export interface Measured {
     readonly nextPruningAt: MetricSources['nextPruningAt'];
   };
   readonly lists: Crls['lists'];
+  readonly firstHour: Pick<FirstHour, 'gapSeconds'>;
   readonly clock: Clock;
   readonly store: Store;
   readonly log: Log;
@@ -60,6 +62,7 @@ export function openMetrics(rooms: Measured): Metrics {
     uncopiedSeconds: () => rooms.auditLog.uncopiedSeconds(),
     prunedEntries: () => rooms.auditLog.pruned(),
     nextPruningAt: () => rooms.auditLog.nextPruningAt(),
+    startGapSeconds: () => rooms.firstHour.gapSeconds(),
     isHeld: () => rooms.recovery.whyHeld() !== undefined,
     now: () => clock.now(),
   });

@@ -48,7 +48,7 @@ import { grpcServer } from './rpc/server.ts';
 import { FileReads, settingsIn } from './serving/loaded.ts';
 import type { Self } from './serving/serving.ts';
 import { findPerson, peopleSeen, type SessionDeps } from './sign-in/sessions.ts';
-import { tellOfClock } from './store/clock-warning.ts';
+import { type FirstHour, openFirstHour } from './store/clock-warning.ts';
 import { openTold, type ToldDeps } from './store/sqlite/file/migration-log.ts';
 import type { openSqliteThread } from './store/sqlite/sqlite.ts';
 import type { Store } from './store/store.ts';
@@ -158,10 +158,10 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const turnedAway = turnedAwayLog({ clock, log, count: (of) => metrics.turnedAway(of) });
   open.push({ close: async () => turnedAway.close() });
   const doors = openDoors(settings.limits, openFilesLimit(), { clock, log, turnedAway });
-  await tellOfClock(deps);
+  const firstHour = await openFirstHour(deps);
   await settleJwtKey(deps);
   const authorities = await openAuthorities(settings, deps);
-  const auditLog = await openLog(settings, deps);
+  const auditLog = await openLog(settings, { ...deps, ...firstHour });
   open.push(auditLog);
   const { trustDomain } = settings;
   const platforms = await openPlatforms(settings, deps);
@@ -177,7 +177,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const requests = await requestsOf(settings, { ...deps, authorities, onList: wake });
   const steps = { rotation, requests, cross: crossOf(settings, { ...deps, authorities, registry }) };
   const measured = { agents, authorities, registry, revocations, ...steps, ...rates, doors, auditLog };
-  const metrics = openMetrics({ ...deps, ...measured, recovery, lists });
+  const metrics = openMetrics({ ...deps, ...measured, recovery, lists, firstHour });
   const successions = new Successions(clock, deps.random(32), await store.successions(MAX_KEPT));
   const [callers, nonces] = [new Callers<Caller>(), new Nonces(clock, deps.random)];
   const [{ outcome, observe }, { vouchers, notes, checkpoint, standstill }] = [metrics, auditLog];
@@ -191,7 +191,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const [people, twoPeople] = [() => peopleSeen(store), settings.operators?.twoPeople ?? false];
   const unfit = () => recovery.whyHeld() ?? whyUnfit(deps, authorities, own);
   const operating = { ...steps, ...rates, audit, copyPath, people, twoPeople, standstill };
-  const itself = itselfOf(settings, { ...deps, unfit, standstill });
+  const itself = itselfOf(settings, { ...deps, ...firstHour, unfit, standstill });
   const operator = openOperator({ ...deps, ...watched, ...operating, ...itself });
 
   const signIn = openSignIn(settings, { ...deps, ...watched });
@@ -202,7 +202,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const { listen, healthOnly } = settings.http;
   const at = { ...hostAndPort(listen), metrics: healthOnly ? undefined : metrics };
   const http = await serveHealth({ ...at, ...itself.self, log });
-  open.push(http, startUpkeep({ ...deps, ...steps, authorities, revocations, own }));
+  open.push(http, startUpkeep({ ...deps, ...firstHour, ...steps, ...signing }));
   log.info({ listen: settings.listen, port, platforms: [...platforms.keys()] }, 'serving');
   return { port, httpPort: http.port, isBlocked: auditLog.isBlocked, ...ports };
 }
@@ -210,7 +210,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
 /** What an operator may ask of this process itself. */
 const itselfOf = (
   settings: CaSettings,
-  deps: OpenDeps & Pick<Self, 'unfit'> & Pick<OpenLog, 'standstill'>,
+  deps: OpenDeps & Pick<Self, 'unfit'> & Pick<OpenLog, 'standstill'> & Pick<FirstHour, 'doubt'>,
 ) => ({
   self: {
     version: deps.version,
@@ -218,6 +218,7 @@ const itselfOf = (
     loaded: { settings: settingsIn(settings), files: deps.fileReads.digests },
     unfit: deps.unfit,
     impaired: () => whyImpaired(deps.standstill()),
+    doubt: deps.doubt,
   } satisfies Self,
   keepSeconds: settings.audit.keep,
 });

@@ -4,6 +4,7 @@ import { silentLog } from '@chancery/shared/ground/log.ts';
 import { expect, test, vi } from 'vitest';
 import { certifiedCaller, makeRpc } from '../../test/kit/ca/rpc.ts';
 import { after } from '../../test/kit/certificates.ts';
+import { openFirstHour } from './store/clock-warning.ts';
 import { KEPT_EXPIRED_MS } from './store/kept.ts';
 import { startUpkeep } from './upkeep.ts';
 
@@ -53,4 +54,32 @@ test.each([
   await vi.waitFor(() => expect(pruned.mock.settledResults.at(-1)?.value).toBe(0));
   await upkeep.close();
   expect(await rpc.store.issued({ limit: 9 })).toHaveLength(left);
+});
+
+test.each([
+  [
+    '100 days ahead',
+    100,
+    [/^the newest record is 100 days old: this CA was off for so long, or the clock is ahead;/],
+  ],
+  ['after four days', 4, [/^the newest record is 4 days old/]],
+  ['after three days', 3, []],
+])('I319 started %s, the first hour removes nothing, and the CA says why', async (_, days, says) => {
+  const rpc = await makeRpc();
+  await certifiedCaller(rpc, 60);
+  const gap = days * 86_400;
+  rpc.clock.advanceTo(after(gap));
+  const warned: string[] = [];
+  const log = { ...silentLog, warn: (_fields: object, text: string) => void warned.push(text) };
+  let monotonic = 0;
+  const cautious = cautiousTime(rpc.clock, () => monotonic);
+  const hour = await openFirstHour({ ...rpc, cautious, log }, () => monotonic);
+  expect(warned).toEqual(says.map((text) => expect.stringMatching(text)));
+  expect([hour.doubt()]).toEqual([warned[0]]);
+  expect(hour.gapSeconds()).toBe(gap);
+  monotonic = 3_599_999;
+  expect(hour.cautious()).toEqual(new Date(0));
+  monotonic = 3_600_000;
+  expect(hour.cautious()).toEqual(cautious());
+  expect([hour.doubt(), hour.gapSeconds()]).toEqual([undefined, undefined]);
 });

@@ -24,6 +24,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     uncopiedSeconds: () => 90,
     prunedEntries: () => undefined,
     nextPruningAt: () => undefined,
+    startGapSeconds: () => 270_000,
     isHeld: () => true,
     now: () => NOW,
   });
@@ -62,6 +63,7 @@ test('metrics are counted by short lists of labels, and measured when they are a
     'chancery_audit_events_lost_total 3',
     'chancery_audit_log_failing 1',
     'chancery_checkpoint_uncopied_seconds 90',
+    'chancery_start_gap_seconds 270000',
     'chancery_issuing_held 1',
     'chancery_turned_away_total{what="calls",whose="strangers"} 1',
   ])

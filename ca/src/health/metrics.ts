@@ -1,10 +1,11 @@
 /** Prometheus metrics. Names end in their unit; labels take values from short lists only. */
 import { definitionsOf, type MetricDefinition } from '@chancery/shared/health/definition.ts';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { addLogGauges, type LogSources } from './log-gauges.ts';
 import { addRequestGauge, type OpenRequest } from './requests.ts';
 import { addCrossGauge, addRotationGauges, type RotationSources } from './rotation-gauges.ts';
 
-export interface MetricSources extends RotationSources {
+export interface MetricSources extends RotationSources, LogSources {
   /** What offline roots are asked for. */
   readonly requests: () => readonly OpenRequest[];
   readonly connectedAgents: () => number;
@@ -22,17 +23,6 @@ export interface MetricSources extends RotationSources {
   readonly revocations: () => number;
   /** The list of each issuer. */
   readonly revocationLists: () => readonly RevocationList[];
-  /** True while the Merkle log of audit events does not grow. */
-  readonly isLogFailing: () => boolean;
-  /** For how many seconds a checkpoint has waited to be copied elsewhere; undefined if none are copied. */
-  readonly uncopiedSeconds: () => number | undefined;
-  /** How many entries the audit log is pruned of; undefined if it is not. */
-  readonly prunedEntries: () => number | undefined;
-  /** When the next entries go; undefined if that is not known. */
-  readonly nextPruningAt: () => Date | undefined;
-  /** A restored CA issues nothing yet. */
-  readonly isHeld: () => boolean;
-  readonly now: () => Date;
 }
 
 /** What a metric says of a CRL. */
@@ -171,66 +161,8 @@ function addGauges(sources: MetricSources, registers: Registry[]): void {
       this.set(sources.revocations());
     },
   });
-  addLogGauge(sources, registers);
+  addLogGauges(sources, registers);
   addListGauges(sources, registers);
-}
-
-function addLogGauge(
-  { isLogFailing, isHeld, uncopiedSeconds, prunedEntries, nextPruningAt, now }: MetricSources,
-  registers: Registry[],
-): void {
-  const untilPruning = (): number | undefined => {
-    const at = nextPruningAt();
-    return at && (at.getTime() - now().getTime()) / 1000;
-  };
-  for (const [name, help, value] of [
-    [
-      'chancery_checkpoint_uncopied_seconds',
-      'For how long a signed checkpoint of the audit log has waited for its copy in audit.checkpointCopies; 0 if ' +
-        'the newest one is there. Only where copies are made.',
-      uncopiedSeconds,
-    ],
-    [
-      'chancery_audit_pruned_entries',
-      'Entries that the audit log is pruned of. Only with audit.keep, which is looked at once a minute.',
-      prunedEntries,
-    ],
-    [
-      'chancery_audit_next_pruning_seconds',
-      'Until the next 65,536 entries of the audit log go. Only with audit.keep, and where nothing but time is awaited.',
-      untilPruning,
-    ],
-  ] as const)
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        const found = value();
-        if (found === undefined) this.remove();
-        else this.set(found);
-      },
-    });
-  for (const [name, help, is] of [
-    [
-      'chancery_audit_log_failing',
-      '1 while the signed audit log does not grow; the log of the CA says why.',
-      isLogFailing,
-    ],
-    [
-      'chancery_issuing_held',
-      '1 while a restored CA issues nothing and waits for what gateways hand back; /readyz says for whom.',
-      isHeld,
-    ],
-  ] as const)
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        this.set(is() ? 1 : 0);
-      },
-    });
 }
 
 function addReportMetrics({ freeBytes, heldReports }: MetricSources, registers: Registry[]): void {

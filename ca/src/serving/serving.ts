@@ -16,6 +16,8 @@ export interface Self {
   readonly unfit: () => string | undefined;
   /** What does not work while it issues; undefined if all does. */
   readonly impaired: () => string | undefined;
+  /** What the newest record says of the clock, in the first hour. */
+  readonly doubt: () => string | undefined;
 }
 
 /** An authority that signs, or may come to sign, or that agents trust. */
@@ -24,7 +26,7 @@ export interface ServingAuthority extends Pick<StoredAuthority, 'kind' | 'serial
 }
 
 /** The answer to an operator. */
-export interface Serving extends Omit<Self, 'unfit' | 'impaired'> {
+export interface Serving extends Omit<Self, 'unfit' | 'impaired' | 'doubt'> {
   readonly unfit: string | undefined;
   /** Version of the resources in force, and how many there are. */
   readonly policy: number;
@@ -59,7 +61,7 @@ export async function servingNow({
   registry,
   revocations,
 }: ServingDeps): Promise<Serving> {
-  const { impaired, unfit, ...known } = self;
+  const { impaired, unfit, doubt, ...known } = self;
   const [records, set] = [await store.authorities(), registry.sets.current()];
   return {
     ...known,
@@ -68,7 +70,7 @@ export async function servingNow({
     resources: set.resources.length,
     revocations: revocations.standing().length,
     authorities: records.filter((each) => isInBundle(each) || maySign(each)).map(servingAuthority),
-    warnings: [...[impaired() ?? []].flat(), ...concernsOf(records, clock.now())],
+    warnings: [...[impaired() ?? [], doubt() ?? []].flat(), ...concernsOf(records, clock.now())],
   };
 }
 

@@ -1,14 +1,18 @@
-/** A CA that once ran with its clock ahead: rows I57 and I79. */
+/** A CA that once ran with its clock ahead: rows I57, I79, I319 and I320. */
 import { once } from 'node:events';
 import { connect } from 'node:tls';
 import { issue } from '@chancery/ca/authority/issue.ts';
+import { openRotations } from '@chancery/ca/jwt/rotations.ts';
+import { steadyClock } from '@chancery/ca/rotation/steady.ts';
+import { openFirstHour } from '@chancery/ca/store/clock-warning.ts';
+import { cautiousTime } from '@chancery/shared/ground/clock.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { afterEach, expect, test, vi } from 'vitest';
 import { proven } from '../../kit/ca/authority.ts';
 import { startTestCa, type TestCa, TRUST_DOMAIN } from '../../kit/ca/ca.ts';
 import { joinAs } from '../../kit/ca/join.ts';
-import { makeRpc } from '../../kit/ca/rpc.ts';
+import { certifiedCaller, makeRpc } from '../../kit/ca/rpc.ts';
 import { refusal } from '../../kit/refusal.ts';
 
 let ca: TestCa;
@@ -34,6 +38,23 @@ test.each([
   if (ahead === 2 * HOUR)
     expect(warned).toContainEqual(expect.stringMatching(/newest record is in the future/));
   expect((await joinAs(ca)).id).toBe(ID);
+});
+
+test('I319 a CA that is started 100 days ahead issues at once, and removes nothing that is old', async () => {
+  ca = await startTestCa({ audit: { keep: '1d' } });
+  await ca.apply({ kind: 'Identity', name: 'a', platform: 'unix', id: ID });
+  await joinAs(ca);
+  const before = await ca.store.issued({ limit: 99 });
+  ca.clock.move(100 * 24 * HOUR);
+  ca = await ca.restarted();
+  const [prune, pruning] = [vi.spyOn(ca.store, 'prune'), vi.spyOn(ca.store, 'pruning')];
+  expect((await joinAs(ca)).id).toBe(ID);
+  ca.clock.move(61);
+  await vi.waitFor(() => expect(prune).toHaveBeenCalled(), 30_000);
+  const befores = () => pruning.mock.calls.flatMap(([at]) => (at === undefined ? [] : [at]));
+  await vi.waitFor(() => expect(befores()).not.toEqual([]), 30_000);
+  for (const at of [...befores(), ...prune.mock.calls.flat()]) expect(at <= new Date(0)).toBe(true);
+  expect(await ca.store.issued({ limit: 99 })).toEqual(expect.arrayContaining([...before]));
 });
 
 /** The certificate that the CA shows on its port is valid by this clock, and health says so. */
@@ -78,4 +99,18 @@ test('I79 a key stays its owner’s when the clock was ahead for a minute', asyn
   const stolen = issue({ ...orderOf('thief'), dnsNames: [], key }, rpc);
   await expect(stolen).rejects.toThrow(refusal('csr_key', /^the key belongs to another node$/));
   await issue({ ...orderOf('owner'), dnsNames: [], key }, rpc);
+});
+
+test('I320 a CA that was off for a month makes an intermediate, issues and rotates at once', async () => {
+  const rpc = await makeRpc();
+  rpc.clock.advanceTo(new Date(rpc.clock.now().getTime() + 30 * 24 * HOUR * 1000));
+  const cautious = cautiousTime(rpc.clock, () => 0);
+  await openFirstHour({ ...rpc, cautious, log: silentLog }, () => 0);
+  await rpc.authorities.refresh();
+  await certifiedCaller(rpc, 60);
+  const own = { leave: async () => {}, settle: async () => {} };
+  const rotation = openRotations({ ...rpc, own, ensureSteady: steadyClock(rpc.clock, cautious) });
+  expect(await rotation.start('x', false)).toMatchObject({
+    stage: 'published',
+  });
 });

@@ -97,6 +97,7 @@ export async function makeRpc(
     loaded,
     unfit: () => undefined,
     impaired: () => undefined,
+    doubt: () => undefined,
   };
   const cross = openCross({ ...made, dnsNames: () => dnsNamesOf(rooms.registry.sets.current()) });
   return {

@@ -93,6 +93,7 @@ export function writesOf(db: DatabaseSync, tables: Tables, memory: Memory) {
     prune: (at: number, before: number): number => {
       // The clock may have leapt ahead, and `before` does not go by it.
       sql.pruneTokens.run(Math.min(at, before + KEPT_EXPIRED_MS) - TOKEN_KEPT_MS);
+      tables.spools.forgetSilent(before + KEPT_EXPIRED_MS);
       tables.reviews.keepUses(before, MAX_PRUNED);
       return Number(sql.prune.run(before, MAX_PRUNED).changes);
     },

@@ -52,7 +52,11 @@ export class SpoolTable {
     this.#sql.save.run(reporter, fromHex(spool), through, at, node, last === '' ? null : fromHex(last));
     if (!isNew) return;
     this.#sql.forget.run(reporter, node, MAX_SPOOLS);
-    this.#sql.forgetSilent.run(at - MAX_SILENCE_MS);
+  }
+
+  /** Those that nobody has reported from for 180 days before `now`. */
+  forgetSilent(now: number): void {
+    this.#sql.forgetSilent.run(now - MAX_SILENCE_MS);
   }
 }
 
