@@ -14,6 +14,8 @@ import { accountFor, environmentFor } from './mcp/upstream/account.ts';
 import { allowedEnvironment } from './mcp/upstream/stdio/command.ts';
 import type { UpstreamTarget } from './mcp/upstream/upstream.ts';
 import { openCallRecords } from './outputs/call-records.ts';
+import type { WrittenChain } from './outputs/full-chain.ts';
+import { fullSvid } from './outputs/full-svid.ts';
 import { recordBeside } from './spool/beside.ts';
 import { type CallSpool, ensureNotRequired, openCallSpool } from './spool/call-spool.ts';
 import { ensureHeardWithin } from './trust/stream/heard.ts';
@@ -43,12 +45,18 @@ export interface McpOpening {
   readonly onSpool?: ((spool: CallSpool) => void) | undefined;
 }
 
-/** Resolves with the gateway's port, if there is a gateway. */
+export interface OpenGateway {
+  readonly port: number;
+  /** What its callers are shown, where it is to show the full chain. */
+  readonly shown: (() => WrittenChain) | undefined;
+}
+
+/** Resolves with the gateway, if there is one. */
 export async function openMcp(
   settings: AgentSettings,
   agent: MemoryKeyAgent,
   { deps, parts, count, onSpool }: McpOpening,
-): Promise<number | undefined> {
+): Promise<OpenGateway | undefined> {
   const { maxRequestBytes, dataDir } = settings;
   const bounded = settings.gateway && { ...settings.gateway, maxRequestBytes, dataDir };
   const gateway = bounded && (await openGateway(bounded, agent, { deps, parts, count, onSpool }));
@@ -57,7 +65,7 @@ export async function openMcp(
     const own = { uid: deps.ownUid, maxRequestBytes, revocation: async () => revocationOf(agent) };
     parts.push(await startConnect({ ...deps, ...sourcesOf(agent), ...own, server, local }));
   }
-  return gateway?.port;
+  return gateway;
 }
 
 const sourcesOf = ({ svid, bundle, trust }: MemoryKeyAgent) => ({ svid, bundle, ...trust });
@@ -71,11 +79,16 @@ async function openGateway(
   settings: BoundedGateway,
   agent: MemoryKeyAgent,
   { deps, parts, count, onSpool }: McpOpening,
-) {
+): Promise<OpenGateway> {
   const record = openRecords(settings, agent, { deps, parts, count, onSpool });
+  const sources = sourcesOf(agent);
+  // Only callers may trust no more than a CA above: gateways, which connect calls, trust the bundle.
+  const full = settings.chain === 'full' ? fullSvid({ ...deps, ...sources }) : undefined;
+  if (full !== undefined) parts.push(full);
   const gateway = await startGateway({
     ...deps,
-    ...sourcesOf(agent),
+    ...sources,
+    ...(full && { svid: full.svid }),
     server: settings.server,
     listen: hostAndPort(settings.listen),
     upstream: upstreamOf(settings.upstream, deps),
@@ -87,7 +100,7 @@ async function openGateway(
     sessions: sessionsOf(settings.sessions),
   });
   parts.push(gateway);
-  return gateway;
+  return { port: gateway.port, shown: full?.shown };
 }
 
 /** Where records go: to the spool and to the file. */

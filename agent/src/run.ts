@@ -9,7 +9,7 @@ import { holdDataDir } from './data-dir.ts';
 import { ensureConfiguredPortsFree } from './free-ports.ts';
 import type { AgentMetrics } from './health/metrics.ts';
 import { openCrls } from './open-crls.ts';
-import type { Closing, McpDeps, McpOpening } from './open-mcp.ts';
+import type { Closing, McpDeps, McpOpening, OpenGateway } from './open-mcp.ts';
 import type { NotifyDeps } from './outputs/notify.ts';
 import { startOutputs } from './outputs/outputs.ts';
 import type { CallSpool } from './spool/call-spool.ts';
@@ -76,7 +76,7 @@ export async function runAgent(
       const onSpool = (spool: CallSpool): void => {
         known.spool = spool;
       };
-      known.gatewayPort = await openMcpParts(settings, agent, { deps, parts, count: metrics?.call, onSpool });
+      known.gateway = await openMcpParts(settings, agent, { deps, parts, count: metrics?.call, onSpool });
     }
     const lists = openCrls(settings, agent, deps);
     if (lists !== undefined) parts.push(lists);
@@ -85,7 +85,7 @@ export async function runAgent(
     const { crossChains } = agent.trust ?? {};
     known.outputs = startOutputs({ ...deps, ...agent, outputs: wanted, crls: lists?.lists, crossChains });
     outputs = known.outputs;
-    return { agent, gatewayPort: known.gatewayPort, close };
+    return { agent, gatewayPort: known.gateway?.port, close };
   } catch (error) {
     await close();
     throw error;
@@ -131,7 +131,7 @@ async function openMcpParts(
   settings: AgentSettings,
   agent: MemoryKeyAgent,
   opening: McpOpening,
-): Promise<number | undefined> {
+): Promise<OpenGateway | undefined> {
   if (settings.gateway === undefined && settings.connect.length === 0) return undefined;
   const { openMcp } = await import('./open-mcp.ts');
   return openMcp(settings, agent, opening);

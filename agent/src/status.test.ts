@@ -41,7 +41,9 @@ let snapshot: string | undefined;
 let revocations: RevocationSet;
 let output: string | undefined;
 let written: WrittenChain | undefined;
+let shown: WrittenChain | undefined;
 beforeEach(() => {
+  [written, shown] = [undefined, undefined];
   stream = { failure: undefined, since: after(0) };
   [skew, renewal, snapshot, output] = [undefined, undefined, undefined, undefined];
   revocations = NO_REVOCATIONS;
@@ -142,13 +144,14 @@ function statusAt(
     ended: new Promise(() => {}),
     close: async () => {},
   };
+  const shownNow = shown;
   return statusOf({
     agent,
     settings,
     ...(spool && { spool }),
     clock: new ManualClock(after(seconds)),
     version: '1',
-    gatewayPort: undefined,
+    gateway: { port: 8443, shown: shownNow && (() => shownNow) },
     outputs: { states: () => [{ dir: '/run/tls', failure: output, written }], close: async () => {} },
   });
 }
@@ -159,7 +162,14 @@ test('an output without its full chain is told, with what the file has', () => {
   expect(problems).toEqual(['the output /run/tls has the short chain and not the full one: no chain']);
   expect(chains).toMatchObject([{ dir: '/run/tls', lacks: 'no chain' }]);
   expect(chains?.[0]?.certificates).toHaveLength(svid.chain.length);
-  written = undefined;
+});
+
+test('a gateway that shows its callers the short chain says why', () => {
+  shown = { chain: svid.chain, lacks: 'no chain' };
+  const says = 'the gateway shows the short chain and not the full one: no chain';
+  expect(statusAt(10).problems).toEqual([says]);
+  shown = { chain: svid.chain, lacks: undefined };
+  expect(statusAt(10).problems).toEqual([]);
 });
 
 test('an agent that is well has no problems', () => {

@@ -9,6 +9,7 @@ import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { nameTextOf } from '@chancery/shared/x509/name-text.ts';
 import type { Agent } from './agent.ts';
 import type { AgentSettings } from './config/schema.ts';
+import type { WrittenChain } from './outputs/full-chain.ts';
 import type { OutputState, Outputs } from './outputs/outputs.ts';
 import { type CallSpool, notDelivered } from './spool/call-spool.ts';
 import { isUnderTainted } from './svid/retirement.ts';
@@ -21,6 +22,13 @@ import type { StatusReport } from './workload/local-messages.ts';
 /** A restart of the CA takes less. */
 const SILENCE_SECONDS = 60;
 
+/** Of the gateway, once it listens. */
+interface OpenGateway {
+  readonly port: number;
+  /** What its callers are shown, where it is to show the full chain. */
+  readonly shown: (() => WrittenChain) | undefined;
+}
+
 /** Filled in as the agent comes up. */
 export interface Known {
   readonly settings: Pick<AgentSettings, 'gateway' | 'connect'>;
@@ -30,7 +38,7 @@ export interface Known {
   agent?: Agent;
   /** Why the last attempt to join failed. */
   joinFailure?: string;
-  gatewayPort?: number | undefined;
+  gateway?: OpenGateway | undefined;
   outputs?: Outputs;
   /** Undefined if the gateway does not report its records. */
   spool?: Pick<CallSpool, 'refuses' | 'undelivered' | 'report'>;
@@ -50,14 +58,11 @@ function chainOf({ dir, written }: OutputState): NonNullable<StatusReport['chain
 
 /** The report of this moment. Reads no file and asks nobody. */
 export function statusOf(known: Known): StatusReport {
-  const { settings, clock, version, agent, joinFailure, gatewayPort, outputs, lists } = known;
+  const { settings, clock, version, agent, joinFailure, gateway: open, outputs, lists } = known;
   const { gateway, connect } = settings;
   const always = {
     version,
-    gateway:
-      gateway === undefined || gatewayPort === undefined
-        ? null
-        : { server: gateway.server, port: gatewayPort },
+    gateway: gateway === undefined || open === undefined ? null : { server: gateway.server, port: open.port },
     connect,
     outputs: (outputs?.states() ?? []).map(({ dir, failure }) => ({ dir, failure: failure ?? null })),
     chains: (outputs?.states() ?? []).flatMap(chainOf),
@@ -97,6 +102,7 @@ export function statusOf(known: Known): StatusReport {
     ...snapshotProblem(agent),
     ...listsProblem(lists?.failure()),
     ...gatewayProblem(gateway, svid.id, policy),
+    ...shortProblem('the gateway shows', open?.shown?.().lacks),
     ...callsProblem(whyNoCalls(known)),
     ...spoolProblem(known.spool?.undelivered()),
   ];
@@ -157,6 +163,10 @@ const callsProblem = (why: string | undefined): readonly string[] =>
 /** They are kept, and sent again. */
 const spoolProblem = (failure: string | undefined): readonly string[] =>
   failure === undefined ? [] : [`gateway: its records do not reach the audit log: ${failure}`];
+
+/** Peers that trust our roots take it all the same. */
+const shortProblem = (where: string, lacks: string | undefined): readonly string[] =>
+  lacks === undefined ? [] : [`${where} the short chain and not the full one: ${lacks}`];
 
 /** The certificate files are up to date all the same. */
 const listsProblem = (failure: string | undefined): readonly string[] =>
@@ -222,9 +232,7 @@ function problemsOf(facts: Joined & Pick<StatusReport, 'revoked'>, now: Date): s
     ...(isSkewed(skewSeconds ?? undefined) && skewSeconds !== null
       ? [`${describeSkew(skewSeconds)}: set the clock`]
       : []),
-    ...(chains ?? []).flatMap(({ dir, lacks }) =>
-      lacks === null ? [] : [`the output ${dir} has the short chain and not the full one: ${lacks}`],
-    ),
+    ...(chains ?? []).flatMap(({ dir, lacks }) => shortProblem(`the output ${dir} has`, lacks ?? undefined)),
     ...outputs.flatMap(({ dir, failure }) =>
       failure === null ? [] : [`${dir} is not up to date: ${failure}`],
     ),

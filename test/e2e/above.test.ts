@@ -40,6 +40,8 @@ let running: Running[] = [];
 let corporate: OpensslCa;
 let nginx: Nginx | undefined;
 let gatewayPort: number;
+/** Of a gateway with `chain: full`. */
+let fullPort: number;
 beforeAll(async () => {
   corporate = makeOpensslCa(at('corporate'), TRUST_DOMAIN);
   gatewayPort = await freePort();
@@ -51,7 +53,15 @@ beforeAll(async () => {
     ...{ evidence: { unix: {} }, id: GATEWAY },
     gateway: { server: 's', listen: address, upstream: { url: 'http://127.0.0.1:1/mcp' } },
   });
-  running = [await agent.run(), await gateway.run('gateway')];
+  fullPort = await freePort();
+  const known = makeAgent(ca, 'known', {
+    ...{ evidence: { unix: {} }, id: GATEWAY },
+    gateway: {
+      ...{ server: 's', listen: `127.0.0.1:${fullPort}`, chain: 'full' },
+      upstream: { url: 'http://127.0.0.1:1/mcp' },
+    },
+  });
+  running = [await agent.run(), await gateway.run('gateway'), await known.run('gateway')];
   await vi.waitFor(() => expect(fs.existsSync(join(full, 'svid.pem'))).toBe(true), WAIT);
 });
 afterAll(async () => {
@@ -76,6 +86,16 @@ function verify(folder: string): readonly [number | null, string] {
     encoding: 'utf8',
   });
   return [status, `${stdout}${stderr}`];
+}
+/** What a client with the corporate root alone says of the gateway at `port`: openssl's verdict, and what was sent. */
+function handshake(port: number): { readonly verdict: string; readonly sent: readonly string[] } {
+  const own = ['-cert', join(full, 'svid.pem'), '-key', join(full, 'key.pem')];
+  const args = ['s_client', '-connect', `127.0.0.1:${port}`, '-CAfile', corporate.root, '-x509_strict'];
+  const { stdout } = spawnSync('openssl', [...args, ...own, '-purpose', 'sslserver', '-showcerts'], {
+    ...{ encoding: 'utf8', input: '' },
+  });
+  const [verdict = 'none'] = /Verification: OK|Verification error: .*/.exec(stdout) ?? [];
+  return { verdict, sent: stdout.match(/-----BEGIN CERT[\s\S]*?END CERTIFICATE-----/g)?.slice(0, 8) ?? [] };
 }
 const statusOf = async () => JSON.parse(await must('rotate', 'status', '--json'));
 
@@ -128,6 +148,27 @@ describe('a CA above', () => {
     expect(await verdict(short)).toMatch(/unknown authority/);
   });
 
+  test('I330 a client of the corporate root alone takes the gateway with the full chain, and not the other', async ({
+    skip,
+  }) => {
+    expect(handshake(gatewayPort)).toMatchObject({ verdict: expect.stringMatching(/unable to get/) });
+    await vi.waitFor(() => expect(handshake(fullPort).verdict).toBe('Verification: OK'), WAIT);
+    const { sent } = handshake(fullPort);
+    const chain = sent.map((pem) => new X509Certificate(pem));
+    expect(chain.map(({ issuer }) => issuer.replaceAll('\n', ' '))).toEqual([
+      expect.stringMatching(/^CN=Chancery intermediate /),
+      expect.stringMatching(/^CN=Chancery root /),
+      expect.stringMatching(/CN=Intermediate$/),
+      expect.stringMatching(/CN=Root$/),
+    ]);
+    expect(await must('authorities')).toContain('certified from above');
+    // Ours, which trust our root alone, take it as well.
+    expect(await answerOf(fullPort, ownFiles())).toMatch(/^HTTP\/1\.1 /);
+    fs.writeFileSync(at('sent.pem'), sent.join('\n'));
+    skip(!fs.existsSync(join(at('go'), 'chain')), 'no Go here');
+    await runFile(join(at('go'), 'chain'), [corporate.root, at('sent.pem')]);
+  });
+
   test('nginx takes a client with the full chain and refuses the short one; a client takes its full chain', async ({
     skip,
   }) => {
@@ -143,13 +184,9 @@ describe('a CA above', () => {
   test('I235 what it certifies for names of ours is refused by the gateway', async () => {
     const forged = corporate.mint(ID, 'forged');
     const files = { cert: fs.readFileSync(forged.chain), key: fs.readFileSync(forged.key) };
-    const own = {
-      cert: fs.readFileSync(join(full, 'svid.pem')),
-      key: fs.readFileSync(join(full, 'key.pem')),
-    };
     const cross = fs.readFileSync(at('first.pem'));
     const root = fs.readFileSync(corporate.root);
-    expect(await answerOf(gatewayPort, own)).toMatch(/^HTTP\/1\.1 /);
+    expect(await answerOf(gatewayPort, ownFiles())).toMatch(/^HTTP\/1\.1 /);
     for (const more of [[], [cross], [root], [cross, root]]) {
       const shown = { ...files, cert: Buffer.concat([files.cert, ...more]) };
       expect(await answerOf(gatewayPort, shown)).toBe('');
@@ -172,6 +209,7 @@ describe('a CA above', () => {
     await vi.waitFor(() => expect(fs.readFileSync(join(full, 'svid.pem'), 'utf8')).not.toBe(serial), WAIT);
     await vi.waitFor(() => expect(blocks(full)).toBe(4), WAIT);
     expect(verify(full)).toEqual([0, expect.stringMatching(/OK$/m)]);
+    await vi.waitFor(() => expect(handshake(fullPort).verdict).toBe('Verification: OK'), WAIT);
     expect((await must('authorities')).match(/is certified from above/g)).toHaveLength(2);
   });
 
@@ -213,6 +251,11 @@ describe('a CA above', () => {
     // What the thief could still show is what the CA above has to revoke.
     expect(await must('authorities')).toContain(revoke);
   });
+});
+
+const ownFiles = () => ({
+  cert: fs.readFileSync(join(full, 'svid.pem')),
+  key: fs.readFileSync(join(full, 'key.pem')),
 });
 
 /** What a server of ours answers to a client with these files; empty if it ends the connection without a word. */

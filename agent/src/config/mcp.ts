@@ -58,6 +58,13 @@ export const GatewayConfig = z
     server: ResourceName.describe('The McpServer resource of this gateway.'),
     listen: hostPort.describe('Where callers reach it: MCP over mutual TLS.'),
     upstream: UpstreamConfig,
+    chain: z
+      .enum(['short', 'full'])
+      .optional()
+      .describe(
+        'What callers are shown, as outputs[].chain: `full` also for callers that verify this gateway by a CA ' +
+          'above the root alone (default: short).',
+      ),
     sessions: z
       .strictObject({
         max: z

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import tls from 'node:tls';
 import { afterEach, describe, expect, test } from 'vitest';
+import { corporate, crossOf } from '../../../test/kit/ca/above.ts';
 import { after, type Made, makeAuthority, makeLeaf, NOW } from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import type { Bundle } from '../spiffe/bundle.ts';
@@ -71,6 +72,13 @@ describe('a connection', () => {
     for (const socket of [here, there]) expect(verifyPeer(socket, bundle, NOW)).toMatchObject({ id });
     expect(here.getProtocol()).toBe('TLSv1.3');
     expect(here.getEphemeralKeyInfo()).toMatchObject({ name: 'X25519MLKEM768' });
+  });
+
+  test('to a server that shows the chain of a CA above, too, is verified by our root', async () => {
+    const cross = crossOf(root.certificate, corporate, { fields: LONG });
+    const full = { ...svid, chain: [...svid.chain, cross.der, corporate.certificate.der] };
+    const { here } = await (await connected(serverTls(full), clientTls(svid, bundle)))();
+    expect(verifyPeer(here, bundle, NOW)).toMatchObject({ id });
   });
 
   test.each([
