@@ -21,6 +21,8 @@ import {
 
 const TRUST_DOMAIN = 'lists.example';
 const ID = `spiffe://${TRUST_DOMAIN}/w`;
+/** Its certificates name no list. */
+const PLAIN = `spiffe://${TRUST_DOMAIN}/plain`;
 const NGINX = nginxVersion();
 const WAIT = { timeout: 60_000, interval: 20 };
 
@@ -38,12 +40,14 @@ beforeAll(async () => {
   port = await freePort();
   const identity = { kind: 'Identity', name: 'w', platform: 'unix', id: ID };
   const crl = { listen: `127.0.0.1:${crlPort}`, url: `http://127.0.0.1:${crlPort}` };
-  ({ ca, serving } = await serveUnixCa(dir, TRUST_DOMAIN, [identity], { crl }));
+  const plain = { ...identity, name: 'x', id: PLAIN, x509: { crl: false } };
+  ({ ca, serving } = await serveUnixCa(dir, TRUST_DOMAIN, [identity, plain], { crl }));
   const proxy = join(dir, 'proxy', 'tls');
   nginx = makeNginx(join(dir, 'nginx'), proxy, port);
   const signal = { pidFile: nginx.pidFile };
   await startAgent('proxy', { dir: proxy, crl: true, ...(NGINX === undefined ? {} : { signal }) });
   for (const name of ['good', 'bad']) await startAgent(name, { dir: join(dir, name, 'tls') });
+  await startAgent('plain', { dir: join(dir, 'plain', 'tls') }, PLAIN);
   await vi.waitFor(() => expect(fs.existsSync(join(proxy, 'crl.pem'))).toBe(true), WAIT);
 });
 afterAll(async () => {
@@ -53,8 +57,8 @@ afterAll(async () => {
   removeFolder(dir);
 });
 
-async function startAgent(name: string, output: object): Promise<void> {
-  const agent = makeAgent(ca, name, { evidence: { unix: {} }, outputs: [output] });
+async function startAgent(name: string, output: object, id = ID): Promise<void> {
+  const agent = makeAgent(ca, name, { evidence: { unix: {} }, id, outputs: [output] });
   agents.set(name, { agent, running: await agent.run() });
   await vi.waitFor(() => expect(fs.existsSync(join(tls(name), 'svid.pem'))).toBe(true), WAIT);
 }
@@ -87,6 +91,18 @@ test('OpenSSL reads the lists, and accepts whom nothing revokes, by all lists of
   }
   for (const flag of ['-crl_check', '-crl_check_all'])
     expect(verify('good', flag)).toEqual([0, expect.stringMatching(/OK$/m)]);
+});
+
+test('OpenSSL reads the name of a list in a certificate, and none where the Identity wants none', () => {
+  const point = /X509v3 CRL Distribution Points:[\s\S]*?URI:(\S+)/;
+  const read = (name: string) =>
+    execFileSync('openssl', ['x509', '-noout', '-text', '-in', join(tls(name), 'svid.pem')], {
+      encoding: 'utf8',
+    });
+  expect(point.exec(read('good'))?.[1]).toMatch(new RegExp(`^http://127.0.0.1:${crlPort}/[0-9a-f]+\\.crl$`));
+  expect(read('plain')).not.toMatch(point);
+  // It is judged by lists all the same, where a verifier has them.
+  expect(verify('plain', '-crl_check_all')).toEqual([0, expect.stringMatching(/OK$/m)]);
 });
 
 test('an output that does not ask has no lists', () => {

@@ -138,6 +138,9 @@ test('a certificate names the list of its issuer where the config says where lis
   expect(chain.map(urlsOf)).toEqual(lists.map((each) => [each]));
   expect(urlsOf(named.root.certificate)).toBeUndefined();
   expect((await issue(order, made)).chain.map(urlsOf)).toEqual([undefined, undefined]);
+  // One that is ordered without, under an intermediate that names its own all the same.
+  const without = await issue({ ...order, crl: false }, named);
+  expect(without.chain.map(urlsOf)).toEqual([undefined, [lists[1]]]);
 });
 
 describe('validity', () => {

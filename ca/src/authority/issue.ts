@@ -26,6 +26,8 @@ export interface Order extends Node {
   /** Never valid beyond this, whatever the lifetime. */
   readonly notBeyond?: Date;
   readonly dnsNames: readonly string[];
+  /** Whether it names the list of its issuer, where the config says where lists are; by default it does. */
+  readonly crl?: boolean;
   readonly identity: string;
   /** Serial of the attested certificate that it comes of, where it is not attested for itself. */
   readonly origin?: string;
@@ -80,23 +82,13 @@ function prepare(order: Order, { authorities, clock, random }: IssueDeps): Prepa
   ensure(!authorities.isAuthorityKey(order.key.sha256), 'csr_key', 'the key is that of an authority');
   ensureOwnName(order);
   const validity = within(order, issuer, now);
-  const subject = {
-    id: order.id,
-    dnsNames: order.dnsNames,
-    spki: order.key.spki,
-    role: order.role,
-  };
+  const { id, dnsNames, role, crl = true } = order;
+  const { spki } = order.key;
   const serial = drawSerial(now, random, authorities.life);
+  const subject = { id, dnsNames, spki, role, crl };
   const tbs = writeTbs(leafFields(issuer.template, subject, serial, validity), issuer.signer.algorithm);
-  const { certificate, crlUrl } = issuer;
-  lintSvid(tbs, {
-    issuer: certificate,
-    id: order.id,
-    dnsNames: order.dnsNames,
-    spki: order.key.spki,
-    crlUrl,
-  });
-  const { id, platform, node, identity } = order;
+  lintSvid(tbs, { issuer: issuer.certificate, id, dnsNames, spki, crlUrl: crl ? issuer.crlUrl : undefined });
+  const { platform, node, identity } = order;
   const issuance: Issuance = {
     serial: hex(serial),
     id,

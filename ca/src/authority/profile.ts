@@ -21,12 +21,16 @@ export interface SvidSubject {
   readonly spki: Uint8Array;
   /** Undefined for every workload. */
   readonly role: Role | undefined;
+  /** Whether it names the list of its issuer, where there is one. */
+  readonly crl: boolean;
 }
 
 /** The parts of every leaf under one issuer that do not change, encoded once. */
 export interface LeafTemplate {
   readonly issuer: Uint8Array;
   readonly fixed: readonly Uint8Array[];
+  /** Where the list of the issuer is; empty if the config does not say. */
+  readonly list: readonly Uint8Array[];
   readonly purposes: Readonly<Record<Role | 'workload', Uint8Array>>;
 }
 
@@ -45,8 +49,8 @@ export function leafTemplate(issuer: Certificate, issuerKeyId: Uint8Array, crlUr
       extension.keyUsage(extension.KEY_USAGE.digitalSignature),
       extension.basicConstraints(),
       extension.authorityKeyIdentifier(issuerKeyId),
-      ...listAt(crlUrl),
     ],
+    list: listAt(crlUrl),
   };
 }
 
@@ -64,7 +68,7 @@ export function leafFields(
   serial: Uint8Array,
   validity: Validity,
 ): CertificateFields {
-  const { id, dnsNames, spki, role = 'workload' } = subject;
+  const { id, dnsNames, spki, crl, role = 'workload' } = subject;
   return {
     serial,
     issuer: template.issuer,
@@ -73,6 +77,7 @@ export function leafFields(
     spki,
     extensions: [
       ...template.fixed,
+      ...(crl ? template.list : []),
       template.purposes[role],
       extension.subjectKeyIdentifier(extension.keyIdentifierOf(spki, 'csr_key')),
       extension.subjectAltName({ uris: [id], dnsNames, critical: true }),

@@ -33,13 +33,18 @@ test('facts that fit earn a SPIFFE ID, its names and its lifetime', () => {
     ttlSeconds: 600,
     dnsNames: ['github.tools.svc'],
     keyReuse: false,
+    crl: true,
   });
 });
 
 test('the defaults are an hour, no DNS names and a fresh key', () => {
   const { when: _, x509: __, ...bare } = genuine;
   const earned = compileIdentity(IdentityResource.parse(bare), trustDomain).earn(facts);
-  expect(earned).toMatchObject({ ttlSeconds: 3600, dnsNames: [], keyReuse: false });
+  expect(earned).toMatchObject({ ttlSeconds: 3600, dnsNames: [], keyReuse: false, crl: true });
+});
+
+test('a certificate can be without the name of a list', () => {
+  expect(compiled({ x509: { crl: false } }).earn(facts)).toMatchObject({ crl: false });
 });
 
 describe('a resource is refused', () => {

@@ -49,6 +49,11 @@ export const IdentityResource = z.strictObject({
         .boolean()
         .default(false)
         .describe('Whether a renewal may keep its key, as one that lives in a TPM does.'),
+      // Without a default: resources that an older release has stored are not changed by their next apply.
+      crl: z
+        .boolean()
+        .optional()
+        .describe('Whether it names the list (CRL) of its issuer, where the CA has crl.url (default: true).'),
     })
     .prefault({})
     .describe('The certificate.'),
@@ -65,6 +70,8 @@ export interface Earned {
   readonly ttlSeconds: number;
   readonly dnsNames: readonly string[];
   readonly keyReuse: boolean;
+  /** Whether the certificate names the list of its issuer, where the CA says where lists are. */
+  readonly crl: boolean;
   /** The end of the identity: no certificate outlives it. */
   readonly notBeyond?: Date;
 }
@@ -121,8 +128,9 @@ export function compileIdentity(resource: IdentityResource, trustDomain: TrustDo
         `${name}: ${earned} is reserved for the trust domain itself`,
       );
       const dnsNames = names.map((each) => dnsName(name, each, scope));
-      const { keyReuse } = resource.x509;
-      return { identity: name, id: earned, ttlSeconds, dnsNames, keyReuse, ...(end && { notBeyond: end }) };
+      const { keyReuse, crl = true } = resource.x509;
+      const given = { identity: name, id: earned, ttlSeconds, dnsNames, keyReuse, crl };
+      return { ...given, ...(end && { notBeyond: end }) };
     },
     fits,
     nearness: (facts) => {

@@ -13,6 +13,7 @@ import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { issue } from '../../authority/issue.ts';
 import { ensureRecorded } from '../../authority/recorded.ts';
 import type { Limits, Share } from '../../door/limits.ts';
+import { namesList } from '../../registry/names-list.ts';
 import type { RecordedIssuance } from '../../store/store.ts';
 import { comesOf, predecessorOf } from '../../succession/successions.ts';
 import { type Caller, limitKeys } from '../caller.ts';
@@ -110,6 +111,7 @@ export const issueX509 = (deps: AttestationDeps) =>
       ensure(succeeds.length === 0 || csrs.length === 1, 'message_parse', 'succeeds with several CSRs');
       const { id, platform, node, identity, notAfter } = record;
       const origin = record.origin ?? record.serial;
+      const crl = namesList(deps.registry.sets.current(), identity);
       const old = succeeds.length === 0 ? undefined : await derivedBefore(hex(succeeds), record, deps);
       const issued = await Promise.all(
         csrs.map(async (csr) => {
@@ -125,6 +127,7 @@ export const issueX509 = (deps: AttestationDeps) =>
             ttlSeconds: leftSeconds,
             notBeyond: notAfter,
             dnsNames: [],
+            crl,
           };
           // Awaits nothing until the record is on its way, as in an exchange.
           deps.revocations.ensureGood(certifiedPeer(record), 'revoked_peer');
