@@ -115,7 +115,8 @@ export async function joinOnce(
   try {
     const bundle = liveBundle(await firstBundle({ settings, deps, signal }));
     const learn = learnBundle(bundle, { ...deps, ...answersOf(settings, evidence) });
-    const asking = { evidence, learn, id: settings.id, instance, clock: deps.clock, signal };
+    const { clock, onFailure: onWait } = deps;
+    const asking = { evidence, learn, id: settings.id, instance, clock, onWait, signal };
     const life = new SvidLife<Svid>({
       ...deps,
       obtain: () => askCa({ ...asking, bundle: bundle.current() }, settings.ca, undefined),
@@ -169,8 +170,8 @@ async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise
     deps.clock,
     subject,
   );
-  const { clock } = deps;
-  const asking = { evidence, instance, clock, revocations: trust.revocations, skew, signal };
+  const { clock, onFailure: onWait } = deps;
+  const asking = { evidence, instance, clock, revocations: trust.revocations, skew, onWait, signal };
   const refused = new LiveValue<Uint8Array>(() => new IdentityError('internal', 'none'), new Uint8Array());
   const { retiring, bundle } = trust;
   const retirement = new Retirement({ ...deps, ...asking, retiring, bundle, refused });
@@ -222,7 +223,7 @@ async function withMemoryKeys(start: Start, { dataDir }: AgentSettings): Promise
 async function withPlatformKeys(start: Start): Promise<Begun<PlatformKeyAgent>> {
   const { settings, deps, signal, evidence, instance, skew } = start;
   const { ca, id } = settings;
-  const { clock, log } = deps;
+  const { clock, log, onFailure: onWait } = deps;
   const bundle = liveBundle(await firstBundle(start));
   let failure: string | undefined;
   const life = new SvidLife<PlatformSvid>({
@@ -233,7 +234,7 @@ async function withPlatformKeys(start: Start): Promise<Begun<PlatformKeyAgent>> 
         failure = followBundle(bundle, { ...known, authorities }, log);
         return bundle.current();
       };
-      const request = { evidence, bundle: known, learn, id, instance, skew, clock, signal };
+      const request = { evidence, bundle: known, learn, id, instance, skew, clock, onWait, signal };
       return obtainPlatformSvid(ca.address, request);
     },
   });

@@ -140,7 +140,7 @@ const ROWS: Readonly<Record<string, Row>> = {
   ChanceryCertificateEnds: always('chancery_svid_expiry_seconds', 899, 900, 5),
   ChanceryAgentProblems: always('chancery_problems', 1, 0, 10),
   ChanceryTrustStreamDown: always('chancery_trust_stream_up', 0, 1, 10),
-  ChanceryClockWrong: always('chancery_clock_skew_seconds', -61, 60, 10),
+  ChanceryClockWrong: always('chancery_clock_skew_seconds', -11, 60, 10),
   ChanceryOutputsFailing: always('chancery_outputs_failing', 1, 0, 10),
   ChanceryGatewayGoesStale: {
     fires: { chancery_gateway_stale_in_seconds: '600x60 299x60' },

@@ -36,6 +36,19 @@ test.each([
   expect(message).toMatch(/put what chancery-ca bundle prints .* remove its dataDir\/state\.json/);
 });
 
+test.each(['certificate is not yet valid', 'a certificate is not valid before 2026-11-30T19:13:54.000Z'])(
+  'I332 a CA whose certificate begins later by this clock (%s): the error speaks of the clock',
+  (details) => {
+    const { message } = refusalFromCa(
+      failure(UNAVAILABLE, `No connection established. Last error: ${details}`),
+    );
+    expect(message).toMatch(
+      /^by this machine's clock, which may be behind, the CA's certificate is not valid yet \(/,
+    );
+    expect(message).toMatch(/\): unless that passes within a minute, set the clock$/);
+  },
+);
+
 test.each([
   ['expired certificates and a reference', UNAUTHENTICATED, `${expired} (reference 1234)`, true],
   ['expired certificates, with another status', PERMISSION_DENIED, expired, false],

@@ -99,6 +99,8 @@ const CANCELLED_HERE = 'Cancelled on client';
 /** What OpenSSL says of a chain that ends at no root of the bundle. */
 const STRANGE_ROOT =
   /unable to (?:get (?:local )?issuer|verify the first) certificate|self-signed certificate/;
+/** What OpenSSL and our own checks say of a certificate that begins later. */
+const TOO_NEW = /certificate is not (?:yet valid|valid before)/;
 const BRING =
   "unless that ends by itself, put what chancery-ca bundle prints into this agent's ca.bundle, remove its " +
   'dataDir/state.json and restart it';
@@ -118,6 +120,12 @@ export function refusalFromCa(error: grpc.ServiceError): IdentityError {
   if (away.includes(error.code) && STRANGE_ROOT.test(details)) {
     const says = `what answers at the CA's address is under no root that this agent trusts (${details}); ${BRING}`;
     return new IdentityError('unavailable', says, { cause: error });
+  }
+  if (away.includes(error.code) && TOO_NEW.test(details)) {
+    const says = `by this machine's clock, which may be behind, the CA's certificate is not valid yet (${details})`;
+    return new IdentityError('unavailable', `${says}: unless that passes within a minute, set the clock`, {
+      cause: error,
+    });
   }
   if (away.includes(error.code))
     return new IdentityError('unavailable', `the CA does not answer: ${details}`, { cause: error });

@@ -7,12 +7,13 @@ import type {
 } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
 import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
+import { unixSeconds } from '@chancery/shared/ground/clock.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { generateKey, signerOf, spkiOf } from '@chancery/shared/keys/key.ts';
 import { parseSpiffeId, parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { verifyCsr } from '@chancery/shared/x509/csr.ts';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import {
   after,
   type Made,
@@ -21,9 +22,10 @@ import {
   NOW,
   type Recipe,
 } from '../../../test/kit/certificates.ts';
+import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import type { EvidenceSource } from '../evidence/evidence.ts';
 import { acceptIssued, join, joinWith, type ObtainRequest } from './obtain.ts';
-import { SkewWarning } from './skew.ts';
+import { SkewWarning, skewOf } from './skew.ts';
 
 const trustDomain = parseTrustDomain('prod.example');
 const id = parseSpiffeId('spiffe://prod.example/web');
@@ -51,12 +53,15 @@ const life = (from: number, to: number): Recipe => ({
   fields: { notBefore: after(from), notAfter: after(to) },
 });
 
+const accept = (issued: Issued) =>
+  acceptIssued(issued, spkiOf(key), { bundle, id, clock, ahead: skewOf(NOW, issued.now) });
+
 describe('what the CA issued', () => {
   const genuine = { issued: issuedOf(leafOf()), wanted: id as typeof id | undefined };
 
   test('is accepted whole', () => {
     const { issued } = genuine;
-    expect(acceptIssued(issued, spkiOf(key), { bundle, id, clock })).toEqual({
+    expect(accept(issued)).toEqual({
       id,
       chain: issued.chain,
       notBefore: after(-10),
@@ -66,7 +71,8 @@ describe('what the CA issued', () => {
   });
 
   test('is accepted under the CA’s default where no ID was asked for', () => {
-    expect(acceptIssued(genuine.issued, spkiOf(key), { bundle, id: undefined, clock }).id).toBe(id);
+    const any = { bundle, id: undefined, clock, ahead: 0 };
+    expect(acceptIssued(genuine.issued, spkiOf(key), any).id).toBe(id);
   });
 
   const other = 'spiffe://prod.example/other';
@@ -124,7 +130,7 @@ describe('what the CA issued', () => {
       says: "CA's time for renewal is outside the certificate's lifetime",
     },
   ])('refuses $name', ({ issued, code, says }) => {
-    expect(() => acceptIssued(issued, spkiOf(key), { bundle, id, clock })).toThrow(
+    expect(() => accept(issued)).toThrow(
       expect.objectContaining({ code, message: expect.stringContaining(says) }),
     );
   });
@@ -137,8 +143,7 @@ const madeAt = (second: number): Issued => ({
 });
 
 describe('by a clock that differs from the CA’s', () => {
-  const renewal = (issued: Issued): number =>
-    (acceptIssued(issued, spkiOf(key), { bundle, id, clock }).renewAfter.getTime() - NOW.getTime()) / 1000;
+  const renewal = (issued: Issued): number => (accept(issued).renewAfter.getTime() - NOW.getTime()) / 1000;
 
   test.each([
     ['right', 0, 1800],
@@ -162,13 +167,10 @@ describe('by a clock that differs from the CA’s', () => {
     const warned: string[] = [];
     const log = { ...silentLog, warn: (_fields: object, says: string) => void warned.push(says) };
     const skew = new SkewWarning(log);
-    const accept = (issued: Issued) => acceptIssued(issued, spkiOf(key), { bundle, id, clock, skew });
-    for (const second of [-60, -61, -61, 0, -3000]) accept(madeAt(second));
-    accept({ ...madeAt(-1860), now: 0n });
-    accept(madeAt(-3000));
-    expect(() => accept(madeAt(90))).toThrow(/90 s behind/);
+    for (const seconds of [60, 61, 61, 0, 3000, undefined, 3000, -10, -11, -90]) skew.hear(seconds);
     const says = (skewed: string) => `this machine's clock is ${skewed} the CA's: set the clock`;
-    expect(warned).toEqual(['61 s ahead of', '3000 s ahead of', '90 s behind'].map(says));
+    expect(warned).toEqual(['61 s ahead of', '3000 s ahead of', '11 s behind'].map(says));
+    expect(() => accept(madeAt(90))).toThrow(/90 s behind the CA's: a certificate is not valid before/);
   });
 });
 
@@ -236,7 +238,7 @@ const requestWith = (evidence: EvidenceSource, signal = AbortSignal.timeout(60_0
 });
 
 /** Challenges, then certifies the key of the CSR. */
-function honest(request: AttestRequest, call: FakeCall): void {
+function honest(request: AttestRequest, call: FakeCall, certify = certifiedNow): void {
   const { message } = request;
   if (message?.$case === 'hello') {
     call.say({ $case: 'challenge', value: { nonce, question: Buffer.from('question') } });
@@ -245,9 +247,19 @@ function honest(request: AttestRequest, call: FakeCall): void {
   const [hello] = call.written;
   if (hello?.message?.$case !== 'hello') return;
   const { spki } = verifyCsr(hello.message.value.csr);
-  const leaf = makeLeaf(id, root, { fields: { spki } });
-  call.say({ $case: 'issued', value: issuedOf(leaf) });
+  call.say({ $case: 'issued', value: certify(spki) });
 }
+const certifiedNow = (spki: Uint8Array): Issued => issuedOf(makeLeaf(id, root, { fields: { spki } }));
+
+/** Of a CA whose clock is `seconds` ahead of this one. */
+const ahead =
+  (seconds: number): typeof honest =>
+  (request, call) =>
+    honest(request, call, (spki) => {
+      const fields = { spki, notBefore: after(seconds - 10), notAfter: after(seconds + 3600) };
+      const issued = issuedOf(makeLeaf(id, root, { fields }), after(seconds + 1800));
+      return { ...issued, now: unixSeconds(after(seconds)) };
+    });
 
 describe('the exchange', () => {
   test('says hello, answers the challenge, and takes the certificate', async () => {
@@ -283,6 +295,46 @@ describe('the exchange', () => {
     expect(hello?.message?.$case === 'hello' && hex(verifyCsr(hello.message.value.csr).spki)).toBe(
       hex(spkiOf(key)),
     );
+  });
+
+  test.each([
+    ['45 s', 45, 35],
+    ['11 s', 11, 1],
+    ['70 s', 70, 60],
+  ])(
+    'I332 by a clock that is %s behind, the certificate is used once it is valid',
+    async (_, behind, waits) => {
+      const manual = new ManualClock(NOW);
+      const told: string[] = [];
+      const { source, seen } = evidenceOf();
+      const skew = new SkewWarning(silentLog);
+      const onWait = (why: Error) => void told.push(why.message);
+      const joining = join(clientOf(new FakeCall(ahead(behind))), {
+        ...requestWith(source),
+        ...{ clock: manual, skew, onWait },
+      });
+      await vi.waitFor(() => expect(manual.sleeping).toBe(1));
+      // The device of the evidence does not wait.
+      expect(seen.at(-1)).toBe('end');
+      expect(skew.seconds()).toBe(-behind);
+      const begins = after(waits).toISOString();
+      expect(told).toEqual([
+        `this machine's clock is ${behind} s behind the CA's: the certificate is not valid before ${begins}, ` +
+          'and is used then',
+      ]);
+      manual.advanceTo(after(waits));
+      expect((await joining).notBefore).toEqual(after(waits));
+    },
+  );
+
+  test('I332 one that is more than a minute from being valid is refused, with the difference', async () => {
+    const manual = new ManualClock(NOW);
+    const joining = join(clientOf(new FakeCall(ahead(90))), {
+      ...requestWith(evidenceOf().source),
+      clock: manual,
+    });
+    await expect(joining).rejects.toThrow(/clock is 90 s behind the CA's: a certificate is not valid before/);
+    expect(manual.sleeping).toBe(0);
   });
 
   test('two keys are never the same', async () => {

@@ -10,7 +10,7 @@ import type {
 import { attestationBinding } from '@chancery/shared/evidence/binding.ts';
 import { successionStatement } from '@chancery/shared/evidence/succession.ts';
 import { asBuffer, equal } from '@chancery/shared/ground/bytes.ts';
-import type { Clock } from '@chancery/shared/ground/clock.ts';
+import { type Clock, unixSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
 import { generateKey, type Signer, signerOf } from '@chancery/shared/keys/key.ts';
@@ -44,6 +44,8 @@ export interface ObtainRequest {
   readonly learn?: ((authorities: readonly Uint8Array[]) => Promise<Bundle>) | undefined;
   /** Gets the difference of the clocks. */
   readonly skew?: SkewWarning;
+  /** Called where the certificate has come and is not valid yet by this clock, with what is waited for. */
+  readonly onWait?: ((why: IdentityError) => void) | undefined;
   readonly signal: AbortSignal;
   /** The certificate that the new one replaces, if a join has to name it. */
   readonly succeeds?: Svid | undefined;
@@ -51,11 +53,14 @@ export interface ObtainRequest {
 
 /** An exchange with a TPM takes about 100 ms; a CA that is silent for this long is treated as away. */
 const EXCHANGE_MS = 30_000;
+/** A certificate that is valid sooner than this is waited for: another one would be valid no sooner. */
+const LONGEST_WAIT_SECONDS = 60;
 
 type AttestStream = grpc.ClientDuplexStream<AttestRequest, AttestResponse>;
 
 /**
- * Joins, with evidence and a key in memory. Takes at most 30 s. Throws refused_by_ca, unavailable, svid,
+ * Joins, with evidence and a key in memory. Takes at most 30 s, and up to a minute more where this machine's clock is
+ * behind the CA's. Throws refused_by_ca, unavailable, svid,
  * expired_peer, message_parse, and what the evidence throws.
  */
 export const join = (client: AttestationClient, request: ObtainRequest): Promise<Svid> =>
@@ -89,6 +94,38 @@ async function withFreshKey(open: Open, request: ObtainRequest): Promise<Svid> {
 }
 
 async function obtain(open: Open, signer: Signer, request: ObtainRequest): Promise<KeylessSvid> {
+  const issued = await issuedFor(open, signer, request);
+  const ahead = skewOf(request.clock.now(), issued.now);
+  request.skew?.hear(ahead);
+  const bundle = (await request.learn?.(issued.bundle)) ?? request.bundle;
+  await untilBegun(issued, ahead, request);
+  return acceptIssued(issued, signer.spki, { ...request, bundle, ahead });
+}
+
+/**
+ * Where this clock is a little behind, the certificate is not valid yet by it, though the CA and all others take it. It
+ * is used when it is: until then nobody here could tell whether it is good. Throws the abort.
+ */
+async function untilBegun(
+  issued: Issued,
+  ahead: number | undefined,
+  { clock, onWait, signal }: ObtainRequest,
+): Promise<void> {
+  const begins = beginningOf(issued);
+  const seconds = (begins.getTime() - clock.now().getTime()) / 1000;
+  if (seconds <= 0 || seconds > LONGEST_WAIT_SECONDS) return;
+  const says = `the certificate is not valid before ${begins.toISOString()}, and is used then`;
+  onWait?.(new IdentityError('expired_peer', ahead === undefined ? says : `${describeSkew(ahead)}: ${says}`));
+  await clock.sleepUntil(begins, signal);
+}
+
+/** Of the whole chain: an issuer may be as new as the leaf. */
+function beginningOf({ chain }: Issued): Date {
+  const begins = chain.map((der) => parseCertificate(der).notBefore.getTime());
+  return new Date(Math.max(0, ...begins));
+}
+
+async function issuedFor(open: Open, signer: Signer, request: ObtainRequest): Promise<Issued> {
   const csr = await writeCsr(signer);
   const exchange = await request.evidence.begin(signer.spki, request.signal);
   const call = open({ deadline: Date.now() + EXCHANGE_MS });
@@ -98,11 +135,10 @@ async function obtain(open: Open, signer: Signer, request: ObtainRequest): Promi
     const { id = '', instance, evidence } = request;
     const hello = { platform: evidence.platform, csr: asBuffer(csr), evidence: asBuffer(exchange.opening) };
     const succeeds = await proofOf(request, signer.spki);
-    const whose = { spiffeId: id, instance: asBuffer(instance), succeeds };
+    const now = unixSeconds(request.clock.now());
+    const whose = { spiffeId: id, instance: asBuffer(instance), succeeds, now };
     call.write({ message: { $case: 'hello', value: { ...hello, ...whose } } });
-    const issued = await converse(call, exchange, signer.spki, request);
-    const bundle = (await request.learn?.(issued.bundle)) ?? request.bundle;
-    return acceptIssued(issued, signer.spki, { ...request, bundle });
+    return await converse(call, exchange, signer.spki, request);
   } finally {
     request.signal.removeEventListener('abort', cancel);
     call.cancel();
@@ -147,17 +183,18 @@ function converse(
   });
 }
 
-type Expected = Pick<ObtainRequest, 'bundle' | 'id' | 'clock' | 'skew'>;
+interface Expected extends Pick<ObtainRequest, 'bundle' | 'id' | 'clock'> {
+  /** Seconds by which this clock was ahead as the answer came; undefined if the CA does not tell its time. */
+  readonly ahead: number | undefined;
+}
 
 /** Checks that the certificate is for our key and the expected name, of our trust domain, and valid now. */
 export function acceptIssued(
   issued: Issued,
   spki: Uint8Array,
-  { bundle, id, clock, skew }: Expected,
+  { bundle, id, clock, ahead }: Expected,
 ): KeylessSvid {
   const now = clock.now();
-  const ahead = skewOf(now, issued.now);
-  skew?.hear(ahead);
   const { id: named, certificate } = verified(issued, bundle, { now, ahead });
   ensure(equal(certificate.spki, spki), 'svid', 'the CA certified another key than ours');
   ensure(id === undefined || named === id, 'svid', `the CA certified ${named}, expected ${id}`);

@@ -1,8 +1,13 @@
 /** The difference between this machine's clock and the CA's, by the time that the CA sends with a certificate. */
 import type { Log } from '@chancery/shared/ground/log.ts';
 
-/** Rounding to seconds, the way of the message, and synchronized clocks stay below it. */
-const TOLERANCE_SECONDS = 60;
+/** Ahead: rounding to seconds, the way of the message, and synchronized clocks stay below it. */
+const AHEAD_SECONDS = 60;
+/**
+ * Behind: certificates are valid from 10 s before the CA made them, so beyond that a new one is not valid yet. The way
+ * of the message makes this clock look ahead, never behind.
+ */
+const BEHIND_SECONDS = 10;
 
 /** Seconds by which this clock is ahead; undefined if the CA does not tell its time. */
 export function skewOf(now: Date, caSeconds: bigint): number | undefined {
@@ -13,9 +18,9 @@ export function skewOf(now: Date, caSeconds: bigint): number | undefined {
 export const describeSkew = (seconds: number): string =>
   `this machine's clock is ${Math.abs(seconds)} s ${seconds < 0 ? 'behind' : 'ahead of'} the CA's`;
 
-/** Whether the clocks differ by more than a minute. False if the CA has not told its time. */
+/** Whether the clocks differ by more than is harmless. False if the CA has not told its time. */
 export const isSkewed = (seconds: number | undefined): seconds is number =>
-  seconds !== undefined && Math.abs(seconds) > TOLERANCE_SECONDS;
+  seconds !== undefined && (seconds > AHEAD_SECONDS || seconds < -BEHIND_SECONDS);
 
 /** Warns once when the clocks differ, and again after they agreed or if the direction changes. */
 export class SkewWarning {

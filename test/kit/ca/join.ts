@@ -55,6 +55,7 @@ export async function helloMessage(changes: Partial<HelloFields> = {}): Promise<
     spiffeId: '',
     instance: randomBytes(16),
     succeeds: undefined,
+    now: 0n,
   };
   return { message: { $case: 'hello', value: { ...fields, ...changes } } };
 }

@@ -3,11 +3,12 @@ import { existsSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 
-const LIBRARY = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/faketime/libfaketime.so.1`;
+/** The library that LD_PRELOAD names. */
+export const FAKETIME = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/faketime/libfaketime.so.1`;
 
 /** Why tests that move the clock of programs are left out; undefined if everything is here. */
 export const whyNoFaketime = (): string | undefined =>
-  existsSync(LIBRARY) ? undefined : `${LIBRARY} is missing (Debian: faketime)`;
+  existsSync(FAKETIME) ? undefined : `${FAKETIME} is missing (Debian: faketime)`;
 
 export interface MovedTime {
   /** The time of the programs. */
@@ -37,7 +38,7 @@ export function moveTime(dir: string): MovedTime {
     FAKETIME_CACHE_DURATION: '1',
     NO_FAKE_STAT: '1',
   });
-  process.env['LD_PRELOAD'] = LIBRARY;
+  process.env['LD_PRELOAD'] = FAKETIME;
   return {
     now: () => addSeconds(new Date(), ahead),
     pass,

@@ -4,9 +4,12 @@ import {
   type AttestRequest,
   IdentityService,
 } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import { addSeconds, unixSeconds } from '@chancery/shared/ground/clock.ts';
 import { IdentityError, type Refusal } from '@chancery/shared/ground/errors.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
+import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
+import { crlDistributionPoint, readCrlDistributionPoints } from '@chancery/shared/x509/extensions.ts';
 import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import {
@@ -60,6 +63,7 @@ const hello = (changes: object = {}): AttestRequest => ({
       spiffeId: '',
       instance: randomBytes(16),
       succeeds: undefined,
+      now: 0n,
       ...changes,
     },
   },
@@ -108,6 +112,27 @@ describe('an exchange', () => {
     });
     expect(rpc.outcomes).toEqual(['fake issued']);
     expect({ open: rpc.limits.open, nonces: rpc.nonces.size }).toEqual({ open: 0, nonces: 0 });
+  });
+
+  test.each([
+    [-45, /^the agent's clock is 45 s behind this CA's: it takes a new certificate only when/],
+    [-11, /^the agent's clock is 11 s behind this CA's: /],
+    [61, /^the agent's clock is 61 s ahead of this CA's: set it$/],
+    [-10, undefined],
+    [60, undefined],
+    [undefined, undefined],
+  ])('I332 with an agent whose clock differs by %s s goes on, and the log says it', async (ahead, says) => {
+    const warn = vi.spyOn(rpc.log, 'warn');
+    warn.mockClear();
+    const call = begin();
+    const now = ahead === undefined ? 0n : unixSeconds(addSeconds(rpc.clock.now(), ahead));
+    call.say(hello({ now }));
+    const nonce = await challenged(call);
+    expect(warn).not.toHaveBeenCalled();
+    call.say(answer(nonce));
+    expect((await call.next()).message?.$case).toBe('issued');
+    const node = { platform: 'fake', node: 'n1' };
+    expect(warn.mock.calls).toEqual(says === undefined ? [] : [[node, expect.stringMatching(says)]]);
   });
 
   test('gives no certificate where its facts could not be put on record', async () => {
@@ -290,6 +315,22 @@ describe('more certificates', () => {
     expect(given.map(({ spiffeId }) => spiffeId)).toEqual([identity.id, identity.id]);
     expect(given[0]?.notAfter).toBe(BigInt(issued.notAfter.getTime() / 1000));
     expect(rpc.outcomes).toEqual(['fake issued']);
+  });
+
+  test.each([true, false])('name the list of their issuer as the Identity says: %s', async (crl) => {
+    await applied(rpc, { ...identity, x509: { crl } });
+    const list = 'http://crl.prod.example/40aa.crl';
+    const issuer = rpc.authorities.issuer(rpc.clock.now());
+    const template = { ...issuer.template, list: [crlDistributionPoint(list)] };
+    vi.spyOn(rpc.authorities, 'issuer').mockReturnValue({ ...issuer, template, crlUrl: list });
+    const urlOf = (der: Uint8Array) =>
+      readCrlDistributionPoints(parseCertificate(der), 'der')?.map(({ value }) =>
+        Buffer.from(value).toString(),
+      );
+    const { caller } = await certifiedCaller(rpc);
+    const { response } = await ask(caller, [csr]);
+    const [derived] = (response as { issued: { chain: Buffer[] }[] }).issued;
+    expect(urlOf(derived?.chain[0] ?? Buffer.alloc(0))).toEqual(crl ? [list] : undefined);
   });
 
   test.each([0, 65])('are refused for %i requests', async (count) => {

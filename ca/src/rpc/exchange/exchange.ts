@@ -33,6 +33,7 @@ import type { AuditIntake, CertificateStore, RecordedIssuance } from '../../stor
 import { predecessorOf, provenPredecessor, type Successions } from '../../succession/successions.ts';
 import type { Caller } from '../caller.ts';
 import type { Stream } from '../methods.ts';
+import { clockProblem } from './agent-clock.ts';
 import { readHello } from './hello.ts';
 import { NONCE_SECONDS, type Nonce, type Nonces } from './nonces.ts';
 
@@ -60,6 +61,7 @@ export async function exchange(
   renewing: RecordedIssuance | undefined,
 ): Promise<void> {
   const hello = await readHello<Hello>(stream);
+  const clock = clockProblem(hello.now, deps.clock.now());
   const { length } = hello.evidence;
   ensure(length <= MAX_EVIDENCE_BYTES, 'message_size', `evidence is ${length} bytes`);
   // An invented name must not become a time series.
@@ -68,7 +70,7 @@ export async function exchange(
     const attestors = splitPlatforms(hello.platform).map((name) => attestorNamed(deps.attestors, name));
     platform = attestors.map(({ type }) => type).join('+');
     await stream.send({
-      message: { $case: 'issued', value: await admit(hello, attestors, { stream, deps, renewing }) },
+      message: { $case: 'issued', value: await admit(hello, attestors, { stream, deps, renewing, clock }) },
     });
     deps.outcome(platform, 'issued');
   } catch (error) {
@@ -81,12 +83,14 @@ interface Admission {
   readonly stream: ExchangeStream;
   readonly deps: ExchangeDeps;
   readonly renewing: RecordedIssuance | undefined;
+  /** What the log is to say of the agent's clock, once the agent is known. */
+  readonly clock: string | undefined;
 }
 
 async function admit(
   hello: Hello,
   attestors: readonly Attestor[],
-  { stream, deps, renewing }: Admission,
+  { stream, deps, renewing, clock }: Admission,
 ): Promise<Issued> {
   // Cheap checks first: nothing expensive is done for a caller that has not proved its key.
   const key = verifyCsr(hello.csr);
@@ -94,6 +98,7 @@ async function admit(
   ensure(wanted === undefined || !isReserved(wanted), 'not_entitled', `${wanted} is reserved`);
   const { proven, written } = await attest(attestors, hello, key, { stream, deps });
   const node = { platform: proven.platform, node: proven.node };
+  if (clock !== undefined) deps.log.warn(node, clock);
   if (renewing !== undefined) ensureSameNode(renewing, node);
   const earned = deps.registry.choose(proven, renewing?.id ?? wanted, deps.clock.now());
   ensureFreshKey(key, earned, renewing);

@@ -73,6 +73,7 @@ const hello = (): AttestRequest => ({
       spiffeId: '',
       instance: randomBytes(16),
       succeeds: undefined,
+      now: 0n,
     },
   },
 });

@@ -71,6 +71,7 @@ async function obtain(caller: TlsCaller = stranger, changes: object = {}, key = 
     spiffeId: '',
     instance,
     succeeds: undefined,
+    now: 0n,
   };
   const hello: AttestRequest = { message: { $case: 'hello', value: { ...value, ...changes } } };
   call.say(hello);
@@ -197,7 +198,7 @@ describe('a certificate of an agent that joins again', () => {
     const call = new FakeCall(AttestationService.attest, peerOf(rpc, stranger));
     call.run(attest(rpc)(rpc));
     const fields = { platform: 'fake', csr: await freshCsr(key), evidence: Buffer.alloc(0), spiffeId: '' };
-    const value = { ...fields, instance, succeeds: made(first, key) as ReturnType<typeof proof> };
+    const value = { ...fields, instance, succeeds: made(first, key) as ReturnType<typeof proof>, now: 0n };
     call.say({ message: { $case: 'hello', value } });
     await expectRefused(rpc, await call.failed, 'csr_pop', /has not signed for the new key$/);
     expect(told()).toEqual([]);

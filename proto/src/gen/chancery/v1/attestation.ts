@@ -45,7 +45,11 @@ export interface Hello {
   /** 16 random bytes that name this agent process, so that a restarted agent and a cloned one can be told apart. */
   instance: Buffer;
   /** Attest only: the certificate, still valid, that the new one replaces. Renew has it from the TLS peer. */
-  succeeds: SuccessionProof | undefined;
+  succeeds:
+    | SuccessionProof
+    | undefined;
+  /** The agent's clock when it wrote this, seconds since 1970, for the CA's log alone; 0 from an agent that does not tell. */
+  now: bigint;
 }
 
 /** Proof by the key of a certificate that the key of the CSR takes its place. */
@@ -170,6 +174,7 @@ function createBaseHello(): Hello {
     spiffeId: "",
     instance: Buffer.alloc(0),
     succeeds: undefined,
+    now: 0n,
   };
 }
 
@@ -192,6 +197,12 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.succeeds !== undefined) {
       SuccessionProof.encode(message.succeeds, writer.uint32(50).fork()).join();
+    }
+    if (message.now !== 0n) {
+      if (BigInt.asIntN(64, message.now) !== message.now) {
+        throw new globalThis.Error("value provided for field message.now of type int64 too large");
+      }
+      writer.uint32(56).int64(message.now);
     }
     return writer;
   },
@@ -255,6 +266,14 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.succeeds = SuccessionProof.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.now = reader.int64() as bigint;
             continue;
           }
         }
