@@ -3,8 +3,9 @@ import { existsSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 
+const MACHINE = process.arch === 'arm64' ? 'aarch64' : 'x86_64';
 /** The library that LD_PRELOAD names. */
-export const FAKETIME = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/faketime/libfaketime.so.1`;
+export const FAKETIME = `/usr/lib/${MACHINE}-linux-gnu/faketime/libfaketime.so.1`;
 
 /** Why tests that move the clock of programs are left out; undefined if everything is here. */
 export const whyNoFaketime = (): string | undefined =>
