@@ -5,10 +5,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { politely, startFakeServer } from '../../kit/mcp/servers/server.ts';
+import { Members } from '../../kit/observe/fleet/members.ts';
 import { type CaFolder, freePort, makeAgent, makeCa, makeFolder, removeFolder } from '../../kit/processes.ts';
 import type { Bench, Outcome, Progress } from '../bench.ts';
 import { cpuMicrosOf, rssMbOf } from '../measure.ts';
-import { Members } from './members.ts';
 
 const TRUST_DOMAIN = 'bench.example';
 const [CALLER, TOOLS] = [`spiffe://${TRUST_DOMAIN}/caller`, `spiffe://${TRUST_DOMAIN}/tools`];

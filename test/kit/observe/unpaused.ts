@@ -32,20 +32,33 @@ export interface Unpaused {
   stop(): Promise<void>;
 }
 
+/** What a test needs besides. */
+export interface Besides {
+  /** Of the CA. */
+  readonly config?: object;
+  readonly resources?: readonly object[];
+}
+
 /** `ttl` is that of both agents' certificates; each has `svid.pem` and `bundle.pem` in its folder's `out`. */
-export async function startUnpaused(dir: string, trustDomain: string, ttl: string): Promise<Unpaused> {
+export async function startUnpaused(
+  dir: string,
+  trustDomain: string,
+  ttl: string,
+  { config = {}, resources = [] }: Besides = {},
+): Promise<Unpaused> {
   const [CALLER, TOOLS] = [`spiffe://${trustDomain}/caller`, `spiffe://${trustDomain}/tools`];
   const [port, local] = [await freePort(), await freePort()];
   const identity = (name: string, id: string) => ({
     ...{ kind: 'Identity', name, platform: 'unix', id },
     x509: { ttl },
   });
-  const { ca, serving } = await serveUnixCa(dir, trustDomain, [
+  const own = [
     identity('caller', CALLER),
     identity('tools', TOOLS),
     { kind: 'McpServer', name: 'echo', identity: TOOLS, address: `127.0.0.1:${port}` },
     { kind: 'Access', name: 'all', who: [CALLER], servers: ['echo'], tools: { allow: ['*'] } },
-  ]);
+  ];
+  const { ca, serving } = await serveUnixCa(dir, trustDomain, [...own, ...resources], config);
   const server = await startFakeServer();
   server.say = politely;
   const { target } = server;

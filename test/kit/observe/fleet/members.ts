@@ -1,8 +1,8 @@
-/** The fleet of bench `rotate` in processes: agents that share one would wait for each other. */
+/** A fleet of agents in processes: agents that share one would wait for each other. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { CaAddress } from '../../kit/processes.ts';
+import type { CaAddress } from '../../processes.ts';
 
 export type ToMember =
   | { readonly kind: 'join'; readonly ca: CaAddress; readonly name: string; readonly count: number }
@@ -75,6 +75,17 @@ export class Members {
       return (await counted).failures;
     });
     return (await Promise.all(each)).flat();
+  }
+
+  /** Stops every other process where it stands, as machines that sleep do. The caller lets them go on by `wake`. */
+  freezeHalf(): { readonly wake: () => void } {
+    const half = this.#members.filter((_, n) => n % 2 === 0);
+    for (const { child } of half) child.kill('SIGSTOP');
+    return {
+      wake: () => {
+        for (const { child } of half) child.kill('SIGCONT');
+      },
+    };
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * The agents of bench `rotate`: many whole ones in this process, each a node of its own by an ID token, with TLS,
+ * A part of a fleet: many whole agents in this process, each a node of its own by an ID token, with TLS,
  * streams, keys and files of their own.
  */
 import { randomBytes } from 'node:crypto';
@@ -7,8 +7,8 @@ import { type Agent, startAgent } from '@chancery/agent/agent.ts';
 import { readAgentConfig } from '@chancery/agent/config/read.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
-import type { TestIssuer } from '../../kit/oidc/issuer.ts';
-import { type CaAddress, makeAgent } from '../../kit/processes.ts';
+import type { TestIssuer } from '../../oidc/issuer.ts';
+import { type CaAddress, makeAgent } from '../../processes.ts';
 
 /** Of connections on which no certificate was shown yet, an address has 64 at the CA: for eight processes at once. */
 const AT_ONCE = 6;

@@ -1,5 +1,5 @@
-/** A part of the fleet of bench `rotate`, in a process of its own, as `members.ts` tells it by messages. */
-import { startIssuer } from '../../kit/oidc/issuer.ts';
+/** A part of a fleet, in a process of its own, as `members.ts` tells it by messages. */
+import { startIssuer } from '../../oidc/issuer.ts';
 import { type Fleet, startFleet } from './fleet.ts';
 import type { FromMember, ToMember } from './members.ts';
 
