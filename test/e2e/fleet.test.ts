@@ -92,8 +92,9 @@ test('the CA is killed at each step of a rotation: no call fails, and no agent i
   expect(world.calls.failed).toEqual([]);
 }, 900_000);
 
-test('taken back from each state: no call fails, and the root of before signs', async () => {
+test('taken back from each state: no call and no renewal fails, and the root of before signs', async () => {
   const before = await serialOf('active');
+  const failures = await members.failures();
   await world.rotate();
   await everybody();
   expect(await world.rotate('rollback')).toMatchObject({
@@ -108,6 +109,7 @@ test('taken back from each state: no call fails, and the root of before signs', 
   await untilIdle();
   await everybody();
   expect(world.calls.failed).toEqual([]);
+  expect(await members.failures()).toEqual(failures);
 }, 900_000);
 
 test('the root is stolen while half of the agents sleep: all come back by themselves', async () => {

@@ -32,7 +32,7 @@ export class Members {
   /** So many processes, each with an issuer of ID tokens. The caller closes them. */
   static async start(count: number): Promise<Members> {
     const started = Array.from({ length: count }, async (_, n) => {
-      const child = fork(MEMBER, { serialization: 'advanced' });
+      const child = fork(MEMBER, { serialization: 'advanced', execArgv: ['--expose-gc'] });
       return { name: `fleet${n}`, child, issuer: (await heard(child, 'issuer')).url };
     });
     return new Members(await Promise.all(started));
