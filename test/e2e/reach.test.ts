@@ -58,7 +58,8 @@ test('answers by tool and by server, as JSON and as a graph', async () => {
       {
         who: id('agents/**'),
         server: 'git',
-        tools: ['get-*'],
+        kind: 'tool',
+        names: ['get-*'],
         except: [],
         exceptForSome: [],
         rules: ['readers'],

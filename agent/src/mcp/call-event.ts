@@ -33,6 +33,10 @@ export interface CallEvent {
   readonly session?: string | undefined;
   readonly method?: string | undefined;
   readonly tool?: string | undefined;
+  /** The URI of a resource that was read, or the text of the template whose argument was completed. */
+  readonly resource?: string | undefined;
+  /** The prompt that was got, or whose argument was completed. */
+  readonly prompt?: string | undefined;
   readonly requestId?: Id | undefined;
   readonly allow?: boolean | undefined;
   readonly rule?: string | undefined;

@@ -1,5 +1,6 @@
 /** What of a set of resources an owner of servers may see and change, and which changes of a set widen access. */
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import { BLOCKS } from '@chancery/shared/policy/resources/access.ts';
 import type { Change } from '../registry/diff.ts';
 import type { Applied, VersionedSet } from '../registry/registry.ts';
 import { keyOf, type Resource, type ResourceFile } from '../registry/resources.ts';
@@ -83,4 +84,4 @@ export function widening({ changes, before }: Pick<Applied, 'changes' | 'before'
 }
 
 const denies = (resource: Resource | undefined): boolean =>
-  resource?.kind === 'Access' && resource.tools.deny.length > 0;
+  resource?.kind === 'Access' && BLOCKS.some(({ key }) => (resource[key]?.deny.length ?? 0) > 0);

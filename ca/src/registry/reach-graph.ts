@@ -5,7 +5,7 @@ import type { Grant } from './reach.ts';
 export const GRAPHS = ['mermaid', 'dot'] as const;
 export type GraphFormat = (typeof GRAPHS)[number];
 
-/** A graph from callers to servers, with the tools at the edges. Ends with a line break. */
+/** A graph from callers to servers, with what they may use at the edges. Ends with a line break. */
 export function graphOf(grants: readonly Grant[], format: GraphFormat): string {
   return format === 'dot' ? dot(grants) : mermaid(grants);
 }
@@ -14,7 +14,8 @@ function mermaid(grants: readonly Grant[]): string {
   const names = namesOf(grants);
   const nodes = [...names].map(([key, name]) => `  ${name}["${entities(labelOf(key))}"]`);
   const edges = grants.map(
-    (each) => `  ${names.get(callerOf(each))} -->|"${entities(toolsOf(each))}"| ${names.get(serverOf(each))}`,
+    (each) =>
+      `  ${names.get(callerOf(each))} -->|"${entities(namesOfGrant(each))}"| ${names.get(serverOf(each))}`,
   );
   return ['flowchart LR', ...nodes, ...edges, ''].join('\n');
 }
@@ -26,7 +27,7 @@ function dot(grants: readonly Grant[]): string {
   );
   const edges = grants.map(
     (each) =>
-      `  ${names.get(callerOf(each))} -> ${names.get(serverOf(each))} [label=${quoted(toolsOf(each))}];`,
+      `  ${names.get(callerOf(each))} -> ${names.get(serverOf(each))} [label=${quoted(namesOfGrant(each))}];`,
   );
   return ['digraph reach {', '  rankdir=LR;', ...nodes, ...edges, '}', ''].join('\n');
 }
@@ -42,10 +43,11 @@ function namesOf(grants: readonly Grant[]): ReadonlyMap<string, string> {
   return new Map([...keys].map((key, index) => [key, `n${index}`]));
 }
 
-/** The tools, and in parentheses those that are denied. */
-function toolsOf({ tools, except, exceptForSome }: Grant): string {
+/** The names, of which kind if they are not tools, and in parentheses those that are denied. */
+function namesOfGrant({ kind, names, except, exceptForSome }: Grant): string {
   const denied = [...except, ...exceptForSome.map((text) => `${text} for some`)];
-  return denied.length === 0 ? tools.join(', ') : `${tools.join(', ')} (not ${denied.join(', ')})`;
+  const allowed = `${kind === 'tool' ? '' : `${kind} `}${names.join(', ')}`;
+  return denied.length === 0 ? allowed : `${allowed} (not ${denied.join(', ')})`;
 }
 
 /** Mermaid reads `#34;` as the character of that number, and most signs as its own syntax. */

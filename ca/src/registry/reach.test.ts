@@ -47,12 +47,13 @@ describe('an identity', () => {
       {
         who: id('agents/triage'),
         server: 'git',
-        tools: ['close-issue', 'get-*'],
+        kind: 'tool',
+        names: ['close-issue', 'get-*'],
         except: ['get-secret'],
         exceptForSome: [],
         rules: ['all-read', 'triage-writes'],
       },
-      expect.objectContaining({ server: 'mail', tools: ['close-issue'], except: [] }),
+      expect.objectContaining({ server: 'mail', names: ['close-issue'], except: [] }),
     ]);
     expect(callers).toEqual([]);
   });
@@ -93,7 +94,7 @@ describe('a query', () => {
     expect(who('close-issue')).toEqual([id('agents/triage'), id('agents/triage')]);
     expect(who('get-secret')).toEqual([]);
     expect(reachOf(SET, { tool: 'get-log' }, NOW).callers[0]).toMatchObject({
-      tools: ['get-*'],
+      names: ['get-*'],
       except: [],
       exceptForSome: ['get-log'],
     });

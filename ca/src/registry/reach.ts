@@ -1,8 +1,9 @@
-/** Who may call which tools of which servers, read off the rules: for an auditor, and for an incident. Pure. */
+/** Who may use what of which servers, read off the rules: for an auditor, and for an incident. Pure. */
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { Kind } from '@chancery/shared/policy/call.ts';
 import { compareSpiffePattern, type Reach as Extent } from '@chancery/shared/policy/patterns/spiffe.ts';
 import { compileToolPattern, whyNoTool } from '@chancery/shared/policy/patterns/tool.ts';
-import type { Access } from '@chancery/shared/policy/resources/access.ts';
+import { type Access, BLOCKS } from '@chancery/shared/policy/resources/access.ts';
 import type { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { hasEnded } from '@chancery/shared/policy/resources/until.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -18,14 +19,15 @@ export interface ReachQuery {
   readonly tool?: string | undefined;
 }
 
-/** All that the rules let one caller do at one server. */
+/** All that the rules let one caller do at one server with things of one kind. */
 export interface Grant {
   /** A SPIFFE ID, or a pattern of them. */
   readonly who: string;
   readonly server: string;
-  /** Patterns of tools that rules allow. */
-  readonly tools: readonly string[];
-  /** Patterns of tools that rules deny: a deny beats every allow. */
+  readonly kind: Kind;
+  /** Patterns of the tools, the URIs of resources, the prompts or the completions that rules allow. */
+  readonly names: readonly string[];
+  /** Patterns that rules deny: a deny beats every allow. */
   readonly except: readonly string[];
   /** As `except`, for some of the SPIFFE IDs that `who` stands for. */
   readonly exceptForSome: readonly string[];
@@ -43,9 +45,9 @@ export interface InClear {
 }
 
 export interface Reach {
-  /** What the identity may call; empty if the query names none. */
+  /** What the identity may call, read and get; empty if the query names none. */
   readonly calls: readonly Grant[];
-  /** Who may call the servers: those of the identity, or those that the query names. */
+  /** Who may use the servers: those of the identity, or those that the query names. */
   readonly callers: readonly Grant[];
   /** Of the same servers as `callers`. */
   readonly clear: readonly InClear[];
@@ -70,7 +72,7 @@ export function reachOf(all: readonly Resource[], { id, server, tool }: ReachQue
     calls:
       id === undefined
         ? []
-        : servers.flatMap(({ name }) => grantOf(id, name, aboutServer(name, rules))).flatMap(narrow),
+        : servers.flatMap(({ name }) => grantsOf(id, name, aboutServer(name, rules))).flatMap(narrow),
     callers: serving.flatMap((each) => grantsAt(each, rules)).flatMap(narrow),
   };
 }
@@ -108,25 +110,28 @@ export const revokesIdentity = ({ kind, value }: { kind: string; value: string }
 function grantsAt({ name }: McpServer, rules: readonly Rule[]): readonly Grant[] {
   const about = aboutServer(name, rules);
   const who = [...new Set(about.flatMap(({ access }) => access.who))].toSorted();
-  return who.flatMap((each) => grantOf(each, name, about));
+  return who.flatMap((each) => grantsOf(each, name, about));
 }
 
 const aboutServer = (name: string, rules: readonly Rule[]): readonly Rule[] =>
   rules.filter(({ access }) => access.servers.includes(name));
 
 /** Nothing if no rule allows anything. No rule speaks of a reserved name. `about` are the rules of the server. */
-function grantOf(who: string, server: string, about: readonly Rule[]): readonly Grant[] {
+function grantsOf(who: string, server: string, about: readonly Rule[]): readonly Grant[] {
   if (isReserved(who)) return [];
   const speaking = (extent: Extent): readonly Access[] =>
     about.flatMap(({ access, speaksOf }) => (speaksOf(who) === extent ? [access] : []));
-  const sure = speaking('all');
-  const except = unique(sure.flatMap((rule) => rule.tools.deny));
-  const tools = unique(sure.flatMap((rule) => rule.tools.allow));
-  if (tools.every((each) => except.includes('*') || except.includes(each))) return [];
-  const denying = speaking('some').filter((rule) => rule.tools.deny.length > 0);
-  const exceptForSome = unique(denying.flatMap((rule) => rule.tools.deny));
-  const names = unique([...sure, ...denying].map(({ name }) => name));
-  return [{ who, server, tools, except, exceptForSome, rules: names }];
+  const [sure, perhaps] = [speaking('all'), speaking('some')];
+  return BLOCKS.flatMap(({ key, kind }): readonly Grant[] => {
+    const except = unique(sure.flatMap((rule) => rule[key]?.deny ?? []));
+    const names = unique(sure.flatMap((rule) => rule[key]?.allow ?? []));
+    if (names.every((each) => except.includes('*') || except.includes(each))) return [];
+    const own = sure.filter((rule) => rule[key] !== undefined);
+    const denying = perhaps.filter((rule) => (rule[key]?.deny.length ?? 0) > 0);
+    const exceptForSome = unique(denying.flatMap((rule) => rule[key]?.deny ?? []));
+    const rules = unique([...own, ...denying].map(({ name }) => name));
+    return [{ who, server, kind, names, except, exceptForSome, rules }];
+  });
 }
 
 const inClearAt = ({ name, clear = [] }: McpServer): readonly InClear[] =>
@@ -149,9 +154,10 @@ function matcherOf(tool: string | undefined): Matcher | undefined {
 function narrowTo(matches: Matcher | undefined): (grant: Grant) => readonly Grant[] {
   if (matches === undefined) return (grant) => [grant];
   return (grant) => {
-    const tools = grant.tools.filter(matches);
-    if (tools.length === 0 || grant.except.some(matches)) return [];
-    return [{ ...grant, tools, except: [], exceptForSome: grant.exceptForSome.filter(matches) }];
+    if (grant.kind !== 'tool') return [];
+    const names = grant.names.filter(matches);
+    if (names.length === 0 || grant.except.some(matches)) return [];
+    return [{ ...grant, names, except: [], exceptForSome: grant.exceptForSome.filter(matches) }];
   };
 }
 

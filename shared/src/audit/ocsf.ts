@@ -177,7 +177,13 @@ function requestOf(about: Fields): Fields {
 }
 
 const operationOf = (type: string, about: Fields): string =>
-  text(about, 'tool') ?? text(about, 'method') ?? text(about, 'rpc') ?? text(about, 'verb') ?? type;
+  text(about, 'tool') ??
+  text(about, 'resource') ??
+  text(about, 'prompt') ??
+  text(about, 'method') ??
+  text(about, 'rpc') ??
+  text(about, 'verb') ??
+  type;
 
 /** The certificate, or what a revocation is of. */
 function resourcesOf(about: Fields): Fields {

@@ -2,8 +2,7 @@
  * Builds answers other than the result of an allowed call anew from what the revisions define (2025-11-25 and
  * 2026-07-28, schema): any other member could name a tool that the list leaves out.
  */
-import { ensure } from '../ground/errors.ts';
-import { isJsonObject, type Json, type JsonObject } from '../ground/json.ts';
+import { isJsonObject, type JsonObject } from '../ground/json.ts';
 import type { Era } from './era.ts';
 import type { Response } from './message.ts';
 
@@ -17,40 +16,26 @@ export interface FreeText {
 /** 2026-07-28, "Results": members of every result, and who answers. */
 const RESULT = ['resultType', 'ttlMs', 'cacheScope'] as const;
 const SERVER_INFO_KEY = 'io.modelcontextprotocol/serverInfo';
-const TOOL = ['name', 'title', 'description', 'icons', 'inputSchema', 'outputSchema', 'annotations', '_meta'];
 const SERVER = ['protocolVersion', 'supportedVersions', 'serverInfo'] as const;
 
-/**
- * The page without the tools that `allows` refuses; order and cursor stay, so the pages after it are still right. It is
- * marked as this caller's own where the era knows caches (2026-07-28, "cacheScope"). Throws mcp_parse.
- */
-export function filterTools(result: JsonObject, allows: (tool: string) => boolean): JsonObject {
-  const { tools } = result;
-  ensure(Array.isArray(tools), 'mcp_parse', 'the result of tools/list has no tools');
-  const kept = tools.flatMap((tool: Json) => {
-    ensure(isJsonObject(tool) && typeof tool['name'] === 'string', 'mcp_parse', 'a listed tool has no name');
-    return allows(tool['name']) ? [pick(tool, TOOL)] : [];
-  });
-  const cached = result['cacheScope'] === undefined && result['ttlMs'] === undefined;
-  const page = { tools: kept, ...pick(result, ['nextCursor']), ...common(result) };
-  return cached ? page : { ...page, cacheScope: 'private' };
-}
-
 /** The capabilities of a server without those that no rule can allow yet, so that clients do not ask for them. */
-export function narrowServer(result: JsonObject, era: Era, free: FreeText): JsonObject {
+export function narrowServer(result: JsonObject, about: Promising): JsonObject {
   const { capabilities, instructions } = result;
   const announced = isJsonObject(capabilities) ? capabilities : {};
   return {
     ...pick(result, SERVER),
-    ...(capabilities === undefined ? {} : { capabilities: narrowCapabilities(announced, { era, free }) }),
-    ...(free.instructions && typeof instructions === 'string' ? { instructions } : {}),
+    ...(capabilities === undefined ? {} : { capabilities: narrowCapabilities(announced, about) }),
+    ...(about.free.instructions && typeof instructions === 'string' ? { instructions } : {}),
     ...common(result),
   };
 }
 
-interface Promising {
+/** What a caller may learn of a server. */
+export interface Promising {
   readonly era: Era;
   readonly free: FreeText;
+  /** Whether a rule may allow the caller anything of this kind. */
+  readonly lets: (kind: 'resource' | 'prompt' | 'completion') => boolean;
 }
 
 /** What of a capability the client learns; undefined if it does not learn of it. */
@@ -60,6 +45,9 @@ const CAPABILITIES: Readonly<Record<string, Promised>> = {
   // Legacy clients always get `tools/list_changed`, since the gateway sends it when rules change. In the modern era it
   // comes on a subscription, which the server must support.
   tools: (tools, { era }) => (era === 'legacy' ? { listChanged: true } : pick(tools, ['listChanged'])),
+  resources: (_resources, { lets }) => (lets('resource') ? {} : undefined),
+  prompts: (_prompts, { lets }) => (lets('prompt') ? {} : undefined),
+  completions: (_completions, { lets }) => (lets('completion') ? {} : undefined),
   logging: (_logging, { free }) => (free.logs ? {} : undefined),
 };
 
@@ -87,7 +75,8 @@ export function narrowError(response: Response): Response {
   return { ...response, error: { code, message, ...kept } };
 }
 
-function common(result: JsonObject): JsonObject {
+/** What every result may have. */
+export function common(result: JsonObject): JsonObject {
   const meta = result['_meta'];
   const server = isJsonObject(meta) ? meta[SERVER_INFO_KEY] : undefined;
   return {
@@ -96,7 +85,8 @@ function common(result: JsonObject): JsonObject {
   };
 }
 
-function pick(from: JsonObject, keys: readonly string[]): JsonObject {
+/** These members, where they are there. */
+export function pick(from: JsonObject, keys: readonly string[]): JsonObject {
   return Object.fromEntries(
     keys.flatMap((key) => {
       const value = Object.hasOwn(from, key) ? from[key] : undefined;

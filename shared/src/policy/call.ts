@@ -2,13 +2,19 @@
 import type { JsonObject } from '../ground/json.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 
-/** What a rule can speak of. No line about one kind counts for another. */
-export type Kind = 'tool';
+/**
+ * What a rule can speak of. No line about one kind counts for another. A completion is about a prompt or a template of
+ * resources, which needs to be allowed for itself, too.
+ */
+export type Kind = 'tool' | 'resource' | 'prompt' | 'completion';
 
 /** One thing of a server. */
 export interface What {
   readonly kind: Kind;
+  /** Of a resource its URI; of a completion the name of the prompt or the text of the template. */
   readonly name: string;
+  /** Of a completion: what it is about. It cannot be allowed where that is not. */
+  readonly of?: 'prompt' | 'template';
 }
 
 /**

@@ -1,23 +1,29 @@
 /**
- * May this caller reach this server, and use this tool of it? Two tiers. A matching deny beats an ask, and an ask
- * beats an allow; what no rule allows is denied. Pure and synchronous: the same call under the same policy has the same
- * answer.
+ * May this caller reach this server, and use this tool, resource or prompt of it? Two tiers. A matching deny beats an
+ * ask, and an ask beats an allow; what no rule allows is denied. Pure and synchronous: the same call under the same
+ * policy has the same answer.
  */
 import type { SpiffeId } from '../spiffe/id.ts';
 import type { Call, Kind, What } from './call.ts';
 import type { Allowed, Decision, Denied } from './decision.ts';
-import { whyNoTool } from './patterns/tool.ts';
+import { whyNoReference } from './patterns/reference.ts';
+import { whyNoPrompt, whyNoTool } from './patterns/tool.ts';
+import { alwaysExpandsTo, canExpandTo, whyNoUri } from './patterns/uri.ts';
 import type { Policy } from './policy.ts';
 import type { Line, Lines } from './rules.ts';
 
-/** Of a kind: what a caller does with a thing, in words, and why no rule can allow one of this name. */
+/** Of a kind: what a caller does with one thing and with all, in words, and why no rule can allow one of this name. */
 interface KindOfThing {
   readonly use: string;
+  readonly list: string;
   readonly whyNot: (name: string) => string | undefined;
 }
 
 const KINDS: Readonly<Record<Kind, KindOfThing>> = {
-  tool: { use: 'call tool', whyNot: whyNoTool },
+  tool: { use: 'call tool', list: 'list tools', whyNot: whyNoTool },
+  resource: { use: 'read resource', list: 'list resources', whyNot: whyNoUri },
+  prompt: { use: 'get prompt', list: 'list prompts', whyNot: whyNoPrompt },
+  completion: { use: 'complete arguments of', list: 'complete arguments', whyNot: whyNoReference },
 };
 
 /** Tier 1: the caller may reach a registered server if any rule may allow it anything there. */
@@ -29,6 +35,21 @@ export function decideServer(policy: Policy, caller: SpiffeId, server: string): 
   return { allow: true, rule: entrance, reason: `${entrance} lets ${caller} reach server ${server}` };
 }
 
+/** Whether a caller that may reach the server may list things of a kind: if a rule may allow it one of them. */
+export function decideList(
+  policy: Policy,
+  { caller, server }: Pick<Call, 'caller' | 'server'>,
+  kind: Kind,
+): Allowed | Denied {
+  const what = `${caller} ${KINDS[kind].list} of server ${server}`;
+  const rule = policy.rulesFor(caller, server).entranceOf(kind);
+  if (rule === undefined) return denied(undefined, `no Access rule lets ${what}`);
+  return { allow: true, rule, reason: `${rule} lets ${what}` };
+}
+
+/** What a caller does with a thing, in words: `call tool echo`. */
+export const inWords = ({ kind, name }: What): string => `${KINDS[kind].use} ${name}`;
+
 /** Tier 2, which implies tier 1. A condition that cannot be decided counts against the call. */
 export function decide(policy: Policy, call: Call): Decision {
   const refused = refusedAtOnce(policy, call);
@@ -37,8 +58,8 @@ export function decide(policy: Policy, call: Call): Decision {
 }
 
 function decideBy({ deny, ask, allow }: Lines, call: Call): Decision {
-  const { caller, server, what: thing } = call;
-  const what = `${caller} ${KINDS[thing.kind].use} ${thing.name} of server ${server}`;
+  const { caller, server } = call;
+  const what = `${caller} ${inWords(call.what)} of server ${server}`;
   const denial =
     deny.find((line) => holds(line, call) !== false) ?? ask.find((line) => isUnknown(line, call));
   if (denial !== undefined)
@@ -71,12 +92,39 @@ export function mayCall(policy: Policy, call: Call): 'yes' | 'maybe' | 'no' {
   return !doubts && allow.some((line) => holds(line, call)) ? 'yes' : 'maybe';
 }
 
-/** Tier 1, and names that no rule can allow. */
-function refusedAtOnce(policy: Policy, { caller, server, what }: Call): Denied | undefined {
+/**
+ * Whether a list shows a template of resources: `call` is about its text. It does where a rule allows the text, or may
+ * allow something that the template expands to. What a client reads by it is decided by its URI.
+ */
+export function mayExpand(policy: Policy, call: Call): boolean {
+  if (!decideServer(policy, call.caller, call.server).allow) return false;
+  const { deny, ask, allow } = policy.rulesFor(call.caller, call.server).of('resource');
+  const { name } = call.what;
+  if (deny.some((line) => alwaysExpandsTo(line.pattern.text, name) && holds(line, call))) return false;
+  return [...ask, ...allow].some(
+    (line) => canExpandTo(line.pattern.text, name) && holds(line, call) !== false,
+  );
+}
+
+/** Tier 1, names that no rule can allow, and completions of what the caller may not use. */
+function refusedAtOnce(policy: Policy, call: Call): Denied | undefined {
+  const { caller, server, what } = call;
   const entered = decideServer(policy, caller, server);
   if (!entered.allow) return entered;
   const why = whyNone(what);
-  return why === undefined ? undefined : denied(undefined, why);
+  return why === undefined ? refusedReference(policy, call) : denied(undefined, why);
+}
+
+function refusedReference(policy: Policy, call: Call): Denied | undefined {
+  const { of, name } = call.what;
+  if (of === undefined) return undefined;
+  const { caller, server } = call;
+  // Its arguments are those of the completion.
+  const about = (kind: Kind): Call => ({ ...call, what: { kind, name }, arguments: undefined });
+  const isUsable =
+    of === 'prompt' ? mayCall(policy, about('prompt')) !== 'no' : mayExpand(policy, about('resource'));
+  const says = `no Access rule lets ${caller} use ${of} ${name} of server ${server}`;
+  return isUsable ? undefined : denied(undefined, says);
 }
 
 /** Why no rule can allow this thing, whatever it says; undefined if one can. */

@@ -4,7 +4,7 @@ import type { SpiffeId } from '../spiffe/id.ts';
 import { Memo } from './memo.ts';
 import { compileSpiffePattern } from './patterns/spiffe.ts';
 import { compileToolPattern, MAX_TOOL_NAME } from './patterns/tool.ts';
-import type { Access } from './resources/access.ts';
+import { type Access, BLOCKS } from './resources/access.ts';
 import { type ClearRule, clearFieldsOf } from './resources/clear.ts';
 import type { McpServer } from './resources/server.ts';
 import { type Line, Rules } from './rules.ts';
@@ -69,15 +69,18 @@ function byName<T extends McpServer | Access>(resources: readonly T[]): Map<stri
   return named;
 }
 
-function compileAccess({ name, who, servers, tools }: Access): CompiledAccess {
-  const lines = (patterns: readonly string[]): Line[] =>
-    patterns.map((text) => ({ rule: name, kind: 'tool', pattern: compileToolPattern(text) }));
+function compileAccess(access: Access): CompiledAccess {
+  const { name, who, servers } = access;
+  const lines = (effect: 'allow' | 'deny'): Line[] =>
+    BLOCKS.flatMap(({ key, kind, compile }) =>
+      (access[key]?.[effect] ?? []).map((text) => ({ rule: name, kind, pattern: compile(text) })),
+    );
   return {
     name,
     who: who.map(compileSpiffePattern),
     servers: new Set(servers),
-    allow: lines(tools.allow),
-    deny: lines(tools.deny),
+    allow: lines('allow'),
+    deny: lines('deny'),
   };
 }
 

@@ -57,6 +57,19 @@ export class Rules {
     return (allow[0] ?? ask[0])?.rule;
   }
 
+  /** All lines of a kind. */
+  of(kind: Kind): Lines {
+    const { allow, ask, deny } = this.#lines;
+    const ofKind = (lines: readonly Line[]) => lines.filter((line) => line.kind === kind);
+    return { allow: ofKind(allow), ask: ofKind(ask), deny: ofKind(deny) };
+  }
+
+  /** The first rule that may allow anything of a kind. */
+  entranceOf(kind: Kind): string | undefined {
+    const { allow, ask } = this.of(kind);
+    return (allow[0] ?? ask[0])?.rule;
+  }
+
   /** The lines of the kind whose pattern matches the name. */
   about(what: What): Lines {
     return this.#known(what).lines;
@@ -90,9 +103,8 @@ export class Rules {
 
   /** Equal for two sets of rules by which a caller sees the same list of this kind, whatever the server has. */
   listing(kind: Kind): string {
-    const { allow, ask, deny } = this.#lines;
+    const { allow, ask, deny } = this.of(kind);
     const textsOf = ({ pattern, when }: Line) => (when ? [pattern.text, when.text] : [pattern.text]);
-    const listed = (lines: readonly Line[]) => lines.filter((line) => line.kind === kind).map(textsOf);
-    return JSON.stringify([allow, ask, deny].map(listed));
+    return JSON.stringify([allow, ask, deny].map((lines) => lines.map(textsOf)));
   }
 }

@@ -278,12 +278,27 @@ describe('M8, M9, M12: what no rule allows is denied', () => {
   });
 
   test.each([
-    'resources/list',
-    'resources/read',
+    ['resources/list', {}, 'list resources of server everything'],
+    ['resources/templates/list', {}, 'list resources of server everything'],
+    ['resources/read', { uri: 'file:///a' }, 'read resource file:///a of server everything'],
+    ['prompts/list', {}, 'list prompts of server everything'],
+    ['prompts/get', { name: 'echo' }, 'get prompt echo of server everything'],
+    [
+      'completion/complete',
+      { ref: { type: 'ref/prompt', name: 'echo' }, argument: { name: 'a', value: '' } },
+      'use prompt echo of server everything',
+    ],
+  ])('M12 %s, which no rule allows', async (method, params, says) => {
+    const { json } = await post(call(params, method));
+    expect(json.error).toMatchObject({
+      code: -31403,
+      data: { reason: `no Access rule lets ${TRIAGE} ${says}` },
+    });
+    expect(server.seen).toEqual([]);
+  });
+
+  test.each([
     'resources/subscribe',
-    'prompts/list',
-    'prompts/get',
-    'completion/complete',
     'tasks/get',
     'tasks/result',
     'subscriptions/listen',

@@ -88,11 +88,12 @@ const isCall = (about: Fields): about is Call =>
 
 /** What was called and what became of it comes first. Words of the gateway that could look like two have quotes. */
 function aboutCall({ record, reporter, foreign }: Call): readonly string[] {
-  const { allow, tool, method } = record;
+  const { allow, tool, resource, prompt, method } = record;
+  const isNamed = [tool, resource, prompt].some((each) => each !== undefined);
   const said = {
     time: record['time'],
     server: record['server'],
-    ...(tool === undefined ? { method } : { tool }),
+    ...(isNamed ? { tool, resource, prompt } : { method }),
     stage: record['stage'],
     decision: allow === undefined ? undefined : allow === true ? 'allowed' : 'denied',
     ...Object.fromEntries(['rule', 'outcome', 'code', 'count', 'caller'].map((name) => [name, record[name]])),

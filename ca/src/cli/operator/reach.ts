@@ -7,6 +7,7 @@ import {
   MisuseError,
   meant,
 } from '@chancery/shared/cli/program.ts';
+import { BLOCKS } from '@chancery/shared/policy/resources/access.ts';
 import { inForce as isInForce } from '@chancery/shared/revocation/revocation-set.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { isSpokenOf, namesIn } from '../../registry/named.ts';
@@ -123,16 +124,23 @@ function printClear(io: Io, clear: readonly InClear[]): void {
   );
 }
 
+/** One table for each kind. */
 function printGrants(io: Io, grants: readonly Grant[]): void {
-  printTable(
-    io,
-    ['WHO', 'SERVER', 'TOOLS', 'EXCEPT', 'RULES'],
-    grants.map(({ who, server, tools, except, exceptForSome, rules }) => [
-      who,
-      server,
-      tools.join(', '),
-      [...except, ...exceptForSome.map((each) => `${each} for some`)].join(', ') || '-',
-      rules.join(', '),
-    ]),
-  );
+  const kinds = BLOCKS.filter(({ kind }) => grants.some((each) => each.kind === kind));
+  for (const [index, { key, kind }] of kinds.entries()) {
+    if (index > 0) io.out('\n');
+    printTable(
+      io,
+      ['WHO', 'SERVER', key.toUpperCase(), 'EXCEPT', 'RULES'],
+      grants.filter((each) => each.kind === kind).map(cellsOf),
+    );
+  }
 }
+
+const cellsOf = ({ who, server, names, except, exceptForSome, rules }: Grant): string[] => [
+  who,
+  server,
+  names.join(', '),
+  [...except, ...exceptForSome.map((each) => `${each} for some`)].join(', ') || '-',
+  rules.join(', '),
+];

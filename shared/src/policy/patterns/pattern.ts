@@ -16,9 +16,14 @@ const MAX_INSTRUCTIONS = 1_000;
 /** `/regex/` in RE2 syntax, matched against the whole name always. Throws `policy` with the reason. */
 export function regexPattern(text: string): Pattern {
   ensure(text.length > 2 && text.endsWith('/'), 'policy', `${text}: a regex is written between two slashes`);
+  return compiledRegex(text, text.slice(1, -1));
+}
+
+/** The pattern with this text, which is the regex `source`. Throws `policy` with the reason. */
+export function compiledRegex(text: string, source: string): Pattern {
   let compiled: RE2JS;
   try {
-    compiled = engine().compile(text.slice(1, -1));
+    compiled = engine().compile(source);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw refusalOf(error, 'policy', `${text}: not an RE2 regex: ${why}`);

@@ -25,6 +25,9 @@ test('the examples of the manual are accepted', () => {
     expect(McpServer.parse({ ...server, address })).toMatchObject({ address });
   expect(Access.parse(access)).toEqual(access);
   expect(Access.parse({ ...access, tools: { allow: ['x'] } }).tools).toEqual({ allow: ['x'], deny: [] });
+  const { tools: _, ...others } = access;
+  for (const key of ['resources', 'prompts', 'completion'])
+    expect(Access.parse({ ...others, [key]: { allow: ['*'], deny: [] } })).not.toHaveProperty('tools');
 });
 
 test.each([
@@ -56,7 +59,11 @@ test.each([
   ['nobody', { ...access, who: [] }, /who/],
   ['no server', { ...access, servers: [] }, /servers/],
   ['a wildcard server', { ...access, servers: ['*'] }, /lower-case/],
-  ['no tools', { ...access, tools: undefined }, /tools/],
+  ['nothing about anything', { ...access, tools: undefined }, /at least one of tools, resources/],
+  ['a bad URI', { ...access, resources: { allow: ['file:///a/../b'] } }, /dot segment/],
+  ['a bad prompt', { ...access, prompts: { deny: ['a b'] } }, /not a prompt name/],
+  ['a bad completion', { ...access, completion: { allow: [' a'] } }, /not the name of a prompt/],
+  ['a block that says nothing', { ...access, prompts: {} }, /allows or denies something/],
   ['neither allow nor deny', { ...access, tools: {} }, /allows or denies something/],
   ['a bad SPIFFE pattern', { ...access, who: ['spiffe://*/x'] }, /trust domain is a wildcard/],
   ['a bad regex to allow', { ...access, tools: { allow: ['/(/'] } }, /not an RE2 regex/],
@@ -67,7 +74,8 @@ test.each([
 
 test('a fault of ours is not told as the fault of a text', async () => {
   vi.resetModules();
-  vi.doMock('../patterns/tool.ts', () => ({
+  vi.doMock('../patterns/tool.ts', async (original) => ({
+    ...(await original<object>()),
     compileToolPattern: () => {
       throw new TypeError('a bug');
     },

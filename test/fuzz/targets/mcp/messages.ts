@@ -2,8 +2,9 @@
 import { READERS } from '@chancery/agent/mcp/gateway/judge/readers.ts';
 import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensureModern, eraOf, headersFor } from '@chancery/shared/mcp/era.ts';
+import { filterList } from '@chancery/shared/mcp/lists.ts';
 import { type Message, readMessage, writeMessage } from '@chancery/shared/mcp/message.ts';
-import { filterTools, narrowServer } from '@chancery/shared/mcp/results.ts';
+import { narrowServer } from '@chancery/shared/mcp/results.ts';
 import { law, type Target } from '../../engine.ts';
 
 const MAX_BYTES = 64 * 1024;
@@ -70,8 +71,9 @@ function lookInto(read: Message): void {
     'a modern message has headers without a version',
   );
   if (read.kind === 'response' && read.result !== undefined) {
-    narrowServer(read.result, 'legacy', ALL);
-    if (read.result['tools'] !== undefined) filterTools(read.result, (tool) => tool.startsWith('q'));
+    narrowServer(read.result, { era: 'legacy', free: ALL, lets: () => true });
+    if (read.result['tools'] !== undefined)
+      filterList('tools/list', read.result, (tool) => tool.startsWith('q'));
   }
   if (own.version !== undefined) ensureModern(read, own);
   if (read.kind !== 'request') return;

@@ -20,7 +20,13 @@ const error: Response = {
 function narrow(method: string, response: Response): Response {
   const what = method === 'tools/call' ? ({ kind: 'tool', name: 'echo' } as const) : undefined;
   const asked = { recordId: 'r', requestId: 1, method, what, startedMs: 0 };
-  return narrowAnswer(asked, response, { era: 'modern', freeText, may: ({ name }) => name === 'echo' });
+  return narrowAnswer(asked, response, {
+    era: 'modern',
+    freeText,
+    may: ({ kind, name }) => ['tool echo', 'resource a:b', 'prompt greet'].includes(`${kind} ${name}`),
+    mayExpand: (template) => template === 'a:{b}',
+    lets: (kind) => kind === 'prompt',
+  });
 }
 
 test('the result and the error of an allowed call pass as they are', () => {
@@ -45,8 +51,35 @@ test('a list has the tools that its caller may call', () => {
 });
 
 test.each([
-  ['initialize', { capabilities: { prompts: {} }, hidden: 'x' }, { capabilities: {} }],
-  ['server/discover', { capabilities: { prompts: {} }, hidden: 'x' }, { capabilities: {} }],
+  ['resources/list', { resources: [{ uri: 'a:b', x: 1 }, { uri: 'a:c' }] }, { resources: [{ uri: 'a:b' }] }],
+  [
+    'resources/templates/list',
+    { resourceTemplates: [{ uriTemplate: 'a:{b}' }, { uriTemplate: 'a:b' }] },
+    { resourceTemplates: [{ uriTemplate: 'a:{b}' }] },
+  ],
+  ['prompts/list', { prompts: [{ name: 'greet' }, { name: 'echo' }] }, { prompts: [{ name: 'greet' }] }],
+  [
+    'resources/read',
+    { contents: [], x: 1, ttlMs: 1 },
+    { contents: [], x: 1, ttlMs: 1, cacheScope: 'private' },
+  ],
+  ['prompts/get', { messages: [], x: 1 }, { messages: [], x: 1 }],
+  ['completion/complete', { completion: { values: ['a'] } }, { completion: { values: ['a'] } }],
+])('of the result of %s passes what its caller may use', (method, members, passed) => {
+  expect(narrow(method, result(members)).result).toEqual(passed);
+});
+
+test.each([
+  [
+    'initialize',
+    { capabilities: { resources: {}, prompts: { listChanged: true } }, hidden: 'x' },
+    { capabilities: { prompts: {} } },
+  ],
+  [
+    'server/discover',
+    { capabilities: { prompts: {} }, cacheScope: 'public' },
+    { capabilities: { prompts: {} }, cacheScope: 'private' },
+  ],
   ['ping', { hidden: 'x' }, {}],
 ])('of the result of %s, what there are rules for passes', (method, members, passed) => {
   expect(narrow(method, result(members)).result).toEqual(passed);

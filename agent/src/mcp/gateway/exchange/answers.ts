@@ -1,16 +1,11 @@
 /** Decides which part of a server's answer goes to the client that asked. */
 import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import type { Era } from '@chancery/shared/mcp/era.ts';
+import { filterList, type ListMethod, ofThisCaller } from '@chancery/shared/mcp/lists.ts';
 import type { Id, Message, Response } from '@chancery/shared/mcp/message.ts';
-import {
-  emptyResult,
-  type FreeText,
-  filterTools,
-  narrowError,
-  narrowServer,
-} from '@chancery/shared/mcp/results.ts';
+import { emptyResult, type FreeText, narrowError, narrowServer } from '@chancery/shared/mcp/results.ts';
 import { LISTEN, resultOf } from '@chancery/shared/mcp/subscription.ts';
-import type { What } from '@chancery/shared/policy/call.ts';
+import type { Kind, What } from '@chancery/shared/policy/call.ts';
 import { denial } from '../../wire/answer/reply.ts';
 import type { PendingRequest } from '../sessions.ts';
 
@@ -19,18 +14,36 @@ export interface Narrowing {
   readonly freeText: FreeText;
   /** Whether the caller may use this. */
   readonly may: (what: What) => boolean;
+  /** Whether the caller may use something that this template of resources expands to. */
+  readonly mayExpand: (template: string) => boolean;
+  /** Whether a rule may allow the caller anything of this kind. */
+  readonly lets: (kind: Kind) => boolean;
 }
 
 /** What of a result goes to the client. Throws mcp_parse. */
 type Narrow = (result: JsonObject, narrowing: Narrowing, asked: PendingRequest) => JsonObject;
 
 const whole: Narrow = (result) => result;
-const ofServer: Narrow = (result, { era, freeText }) => narrowServer(result, era, freeText);
+const ofServer: Narrow = (result, { era, freeText: free, lets }) =>
+  ofThisCaller(narrowServer(result, { era, free, lets }));
+const listOf =
+  (method: ListMethod, kind: Kind): Narrow =>
+  (result, { may }) =>
+    filterList(method, result, (name) => may({ kind, name }));
 
 /** By the method that was asked. Every other result is empty. */
 const RESULTS: ReadonlyMap<string, Narrow> = new Map([
   ['tools/call', whole],
-  ['tools/list', (result, { may }) => filterTools(result, (name) => may({ kind: 'tool', name }))],
+  ['tools/list', listOf('tools/list', 'tool')],
+  ['resources/list', listOf('resources/list', 'resource')],
+  [
+    'resources/templates/list',
+    (result, { mayExpand }) => filterList('resources/templates/list', result, mayExpand),
+  ],
+  ['resources/read', ofThisCaller],
+  ['prompts/list', listOf('prompts/list', 'prompt')],
+  ['prompts/get', whole],
+  ['completion/complete', whole],
   ['initialize', ofServer],
   ['server/discover', ofServer],
   [LISTEN, (result, _narrowing, asked) => resultOf(asked, emptyResult(result))],

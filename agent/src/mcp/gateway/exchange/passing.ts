@@ -6,7 +6,7 @@ import { type Message, type Response, writeMessage } from '@chancery/shared/mcp/
 import { narrowError } from '@chancery/shared/mcp/results.ts';
 import { acknowledgesTools } from '@chancery/shared/mcp/subscription.ts';
 import type { Call, What } from '@chancery/shared/policy/call.ts';
-import { mayCall } from '@chancery/shared/policy/decide.ts';
+import { decideList, mayCall, mayExpand } from '@chancery/shared/policy/decide.ts';
 import { denial } from '../../wire/answer/reply.ts';
 import { deniedMeanwhile } from '../judge/judge.ts';
 import { mayAsk, told } from '../judge/told.ts';
@@ -98,12 +98,16 @@ export class Passing {
       era: this.#facts.era,
       freeText: this.#gate.freeText,
       may: (what) => mayCall(policy, this.#callOf(what)) !== 'no',
+      mayExpand: (name) => mayExpand(policy, this.#callOf({ kind: 'resource', name })),
+      lets: (kind) => decideList(policy, this.#where, kind).allow,
     });
   }
 
   #callOf(what: What): Call {
-    const { server, clock } = this.#gate;
-    const { peer } = this.#facts;
-    return { caller: peer.id, server, what, now: clock.now(), session: this.session?.id };
+    return { ...this.#where, what, now: this.#gate.clock.now(), session: this.session?.id };
+  }
+
+  get #where(): Pick<Call, 'caller' | 'server'> {
+    return { caller: this.#facts.peer.id, server: this.#gate.server };
   }
 }

@@ -56,7 +56,10 @@ describe('judge', () => {
     ['a subscription to the list of tools', listen, false, true],
     ['a subscription to something else', listenToMore, false, false],
     ['logging/setLevel', request('logging/setLevel'), true, false],
-    ['resources/read', request('resources/read'), false, false],
+    ['resources/list', request('resources/list'), false, false],
+    ['prompts/list', request('prompts/list'), false, false],
+    ['resources/read', request('resources/read', { uri: 'file:///a' }), false, false],
+    ['resources/subscribe', request('resources/subscribe', { uri: 'file:///a' }), false, false],
     ['a notification as a request', request('notifications/initialized'), false, false],
     ['notifications/initialized', notification('notifications/initialized'), true, true],
     ['notifications/cancelled', notification('notifications/cancelled'), true, true],
@@ -71,10 +74,10 @@ describe('judge', () => {
   });
 
   test('a method that no rule can allow is denied with that reason', () => {
-    expect(verdict(request('prompts/get'), 'modern').decision).toEqual({
+    expect(verdict(request('tasks/get'), 'modern').decision).toEqual({
       allow: false,
       rule: undefined,
-      reason: 'no kind of rule can allow prompts/get',
+      reason: 'no kind of rule can allow tasks/get',
     });
   });
 

@@ -1,7 +1,7 @@
 /** Decides which messages of a client pass, and by which rule. Denies every method that no kind of rule covers yet. */
 import type { Message } from '@chancery/shared/mcp/message.ts';
 import type { Call } from '@chancery/shared/policy/call.ts';
-import { decide, mayCall } from '@chancery/shared/policy/decide.ts';
+import { decide, decideList, mayCall } from '@chancery/shared/policy/decide.ts';
 import { type Allowed, closed, type Decision, type Denied } from '@chancery/shared/policy/decision.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -38,10 +38,11 @@ export function judge(
   if (message.kind === 'notification') return OPEN_NOTIFICATIONS.has(method) ? enters : denied;
   const reading = READERS.get(method)?.(message, { era, freeText });
   if (reading === undefined) return denied;
-  const { use } = reading;
-  if (use === undefined) return { ...enters, ...reading };
+  const { use, lists, forwarded } = reading;
+  if (lists !== undefined) return { use, forwarded, decision: decideList(policy, where, lists) };
+  if (use === undefined) return { ...enters, forwarded };
   const { arguments: given, ...what } = use;
-  return { ...reading, decision: decide(policy, { ...where, what, arguments: given }) };
+  return { use, forwarded, decision: decide(policy, { ...where, what, arguments: given }) };
 }
 
 /** Why an open call, which was allowed, is denied now. Its arguments are not kept: a condition on them stays met. */

@@ -3,7 +3,7 @@ import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import type { Era } from '@chancery/shared/mcp/era.ts';
 import type { Request } from '@chancery/shared/mcp/message.ts';
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
-import type { What } from '@chancery/shared/policy/call.ts';
+import type { Kind, What } from '@chancery/shared/policy/call.ts';
 
 /** What a request asks for by name, and with what. */
 export interface Use extends What {
@@ -13,6 +13,8 @@ export interface Use extends What {
 export interface Reading {
   /** Undefined if it is enough that the caller may reach the server. */
   readonly use: Use | undefined;
+  /** Set for a list of things of this kind, where a rule must allow one of them at least. */
+  readonly lists?: Kind;
   /** The request as the server gets it: what it has besides was not decided. */
   readonly forwarded: Request;
 }

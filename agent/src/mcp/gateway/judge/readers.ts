@@ -1,5 +1,6 @@
 /** The requests of a client that can be allowed, by method. */
 import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
+import { readCompletion, readListOf, readPrompt, readResource } from './content.ts';
 import { readInitialize, readOpen, readSetLevel } from './open.ts';
 import type { Reader } from './reader.ts';
 import { readCall, readListen } from './tools.ts';
@@ -11,6 +12,12 @@ export const READERS: ReadonlyMap<string, Reader> = new Map([
   ['server/discover', readOpen],
   ['tools/list', readOpen],
   ['tools/call', readCall],
+  ['resources/list', readListOf('resource')],
+  ['resources/templates/list', readListOf('resource')],
+  ['resources/read', readResource],
+  ['prompts/list', readListOf('prompt')],
+  ['prompts/get', readPrompt],
+  ['completion/complete', readCompletion],
   [LISTEN, readListen],
   ['logging/setLevel', readSetLevel],
 ]);

@@ -14,6 +14,7 @@ import type { CertifiedPeer, Connections } from '@chancery/shared/door/connectio
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
+import { inWords } from '@chancery/shared/policy/decide.ts';
 import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { peerChain, verifyPeer } from '@chancery/shared/tls/peer.ts';
@@ -274,7 +275,7 @@ export class Peers {
     ensure(allows(peer.id, undefined), 'mcp_call', `no rule lets ${peer.id} reach this server any more`);
     for (const { what } of calls.keys())
       if (what !== undefined)
-        ensure(allows(peer.id, what), 'mcp_call', `no rule lets ${peer.id} call tool ${what.name} any more`);
+        ensure(allows(peer.id, what), 'mcp_call', `no rule lets ${peer.id} ${inWords(what)} any more`);
   }
 
   #ensureNotRevoked({ current, former }: Pick<Connection, 'current' | 'former'>): void {

@@ -41,8 +41,7 @@ export function decidedFields(
     from: 'client',
     ...describe(message),
     ...named(use),
-    arguments: use && argumentsInClear(policy, server, use),
-    argumentsSha256: use === undefined ? undefined : sha256(JSON.stringify(use.arguments)),
+    ...givenTo(use, policy, server),
     ...said(decision),
     policyVersion: Number(policy.version),
     session,
@@ -50,9 +49,23 @@ export function decidedFields(
   };
 }
 
-/** What was asked for by name. */
-export function named(what: What | undefined): Pick<CallEvent, 'tool'> {
-  return { tool: what?.name };
+/** Only tools have arguments in clear: a prompt of the same name is something else. A read of a resource has none. */
+function givenTo(
+  use: Use | undefined,
+  policy: Policy,
+  server: string,
+): Pick<CallEvent, 'arguments' | 'argumentsSha256'> {
+  if (use === undefined || use.kind === 'resource') return {};
+  const clear = use.kind === 'tool' ? argumentsInClear(policy, server, use) : undefined;
+  return { arguments: clear, argumentsSha256: sha256(JSON.stringify(use.arguments)) };
+}
+
+/** What was asked for by name. Of a completion it is what was completed. */
+export function named(what: What | undefined): Pick<CallEvent, 'tool' | 'resource' | 'prompt'> {
+  if (what === undefined) return {};
+  const { name, of = what.kind } = what;
+  if (of === 'tool') return { tool: name };
+  return of === 'prompt' ? { prompt: name } : { resource: name };
 }
 
 /** What the message is. */

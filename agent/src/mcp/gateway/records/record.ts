@@ -77,7 +77,10 @@ export class CallRecorder {
         id: recordId,
       };
       if (ruling.decision.allow) return { event, value: { recordId, ruling } };
-      const folded = this.#fold(`denied ${event.method} ${event.tool}`, event);
+      const folded = this.#fold(
+        `denied ${event.method} ${event.tool ?? event.resource ?? event.prompt}`,
+        event,
+      );
       return { event: undefined, value: { recordId: folded, ruling } };
     });
   }

@@ -99,7 +99,9 @@ function askedBy({ id: requestId, method }: Request, recordId: string, ruling: R
 
 /** Without the arguments: the request may be open for hours. */
 function whatOf({ use }: Ruling): What | undefined {
-  return use && { kind: use.kind, name: use.name };
+  if (use === undefined) return undefined;
+  const { arguments: _, ...what } = use;
+  return what;
 }
 
 function remember(gate: Gate, { peer, pending }: Entering, asked: PendingRequest): void {

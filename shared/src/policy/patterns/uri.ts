@@ -1,0 +1,116 @@
+/**
+ * Patterns over URIs of resources: a literal, a glob (`*` is any run of characters), a template of RFC 6570 level 1
+ * (`{name}` is one or more characters that need no encoding, or are encoded), or `/regex/` in RE2 syntax, matched
+ * against the whole URI always. A URI comes from a peer and a pattern from an operator, so matching takes time linear
+ * in the URI whatever either of them wrote.
+ */
+import { ensure } from '../../ground/errors.ts';
+import { matchGlob } from '../../text/glob.ts';
+import { compiledRegex, type Pattern, regexPattern } from './pattern.ts';
+
+/** It bounds the work of a pattern, too. */
+const MAX_URI = 2_048;
+/** An operator does not write a longer one by hand. */
+const MAX_LENGTH = 512;
+
+/** Throws `policy` with the reason, also for a pattern that no canonical URI can match. */
+export function compileUriPattern(text: string): Pattern {
+  ensure(text.length <= MAX_LENGTH, 'policy', `a pattern of URIs is longer than ${MAX_LENGTH} characters`);
+  if (text.startsWith('/')) return regexPattern(text);
+  const pieces = text.split(/(\*|\{[A-Za-z0-9_.]+\})/);
+  const literals = pieces.filter((_, at) => at % 2 === 0);
+  ensure(
+    !literals.some((each) => /[{}]/.test(each)),
+    'policy',
+    `${text}: a template has {name} only, of letters, digits, _ and . (RFC 6570 level 1)`,
+  );
+  if (!text.startsWith('*')) ensureReachable(text, pieces);
+  if (!text.includes('{')) return { text, matches: (uri) => matchGlob(text, uri) };
+  const source = pieces.map((piece, at) => (at % 2 === 0 ? escaped(piece) : piece === '*' ? '.*' : EXPANDED));
+  return compiledRegex(text, source.join(''));
+}
+
+/** What a level 1 expression expands to, but the empty text (RFC 6570 section 3.2.2). */
+const EXPANDED = '(?:[A-Za-z0-9._~-]|%[0-9A-F][0-9A-F])+';
+
+const escaped = (literal: string): string => literal.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+
+/** With its wildcards filled in, in one of the ways that change nothing, the pattern must be a canonical URI. */
+function ensureReachable(text: string, pieces: readonly string[]): void {
+  const reasons = ['x', '/x', '/', 'x/x'].map((filling) =>
+    whyNoUri(pieces.map((piece, at) => (at % 2 === 0 ? piece : filling)).join('')),
+  );
+  const [why] = reasons;
+  ensure(reasons.includes(undefined), 'policy', `${text}: no URI that a rule can allow matches it: ${why}`);
+}
+
+/**
+ * Whether what a template of a server expands to can match a pattern: where that cannot be told, it can. A pattern that
+ * is the template itself always can.
+ */
+export function canExpandTo(pattern: string, template: string): boolean {
+  if (pattern === template || pattern.startsWith('/')) return true;
+  const [head, start] = [headOf(pattern), headOf(template)];
+  return head.startsWith(start) || (head !== pattern && start.startsWith(head));
+}
+
+/** Whether everything that a template of a server expands to matches a pattern. */
+export const alwaysExpandsTo = (pattern: string, template: string): boolean =>
+  pattern === template ||
+  (pattern.indexOf('*') === pattern.length - 1 && headOf(template).startsWith(pattern.slice(0, -1)));
+
+/** The text before the first wildcard or expression. */
+const headOf = (text: string): string => text.split(/[*{]/, 1)[0] ?? '';
+
+/** Why no rule can allow this URI; undefined if one can: only one of its spellings (RFC 3986 section 6) can be. */
+export function whyNoUri(uri: string): string | undefined {
+  if (uri.length > MAX_URI) return `the URI has ${uri.length} characters, at most ${MAX_URI} can be allowed`;
+  const found = SPELLINGS.find(([isOther]) => isOther.test(uri));
+  if (found !== undefined) return `the URI ${found[1]}`;
+  const [, scheme = '', authority, path = ''] = PARTS.exec(uri) ?? [];
+  const why = whyNoAuthority(scheme, authority) ?? whyNoPath(scheme, authority, path);
+  return why === undefined ? undefined : `the URI ${why}`;
+}
+
+/** RFC 3986 appendix B, for a URI without a fragment. */
+const PARTS = /^([^:]*):(?:\/\/([^/?]*))?([^?]*)/;
+
+/** Each is another spelling of a URI, or of none. What matches is refused, with what is said of it. */
+const SPELLINGS: readonly (readonly [RegExp, string])[] = [
+  [/#/, 'has a fragment'],
+  [/[^A-Za-z0-9._~:/?[\]@!$&'()*+,;=%-]/, 'has characters that no URI has (RFC 3986)'],
+  [/^(?![A-Za-z][A-Za-z0-9+.-]*:)/, 'has no scheme'],
+  [/^[a-z0-9+.-]*[A-Z][A-Za-z0-9+.-]*:/, 'has a scheme with upper-case letters'],
+  [/%(?![0-9A-F]{2})/, 'has a % without two upper-case hexadecimal digits'],
+  [/%(?:2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])/, 'encodes characters that need no encoding'],
+  [/%(?:[01][0-9A-F]|7F)/, 'encodes characters that cannot be seen'],
+  [/%25[0-9A-Fa-f]{2}/, 'is encoded twice'],
+];
+
+const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: '80', https: '443', ws: '80', wss: '443' };
+
+function whyNoAuthority(scheme: string, authority: string | undefined): string | undefined {
+  if (authority === undefined) return undefined;
+  if (authority.includes('@')) return 'has user information';
+  if (/[A-Z%]/.test(authority)) return 'has a host with upper-case letters or in another encoding';
+  const [, host = '', port] = /^(.*?)(?::([^:\]]*))?$/.exec(authority) ?? [];
+  if (host.endsWith('.')) return 'has a host with a dot at its end';
+  if (!/^(?:[^[\]:]*|\[[0-9a-f:.]+\])$/.test(host)) return 'has no valid host';
+  if (port === undefined) return undefined;
+  const isDefault = Object.hasOwn(DEFAULT_PORTS, scheme) && DEFAULT_PORTS[scheme] === port;
+  return /^[1-9][0-9]{0,4}$/.test(port) && !isDefault
+    ? undefined
+    : 'has a port that is left out, or not written so';
+}
+
+function whyNoPath(scheme: string, authority: string | undefined, path: string): string | undefined {
+  // A server may decode a path before it cuts it, and on Windows `\` separates, too.
+  if (path.split(/\/|%2F|%5C/).some((segment) => segment === '.' || segment === '..'))
+    return 'has a dot segment';
+  if (/[[\]]/.test(path)) return 'has brackets in its path';
+  if (scheme === 'file' && (authority !== '' || !/^\/(?!\/)/.test(path) || path.includes('//')))
+    return 'is not file:/// with a path without empty segments';
+  if (Object.hasOwn(DEFAULT_PORTS, scheme) && (authority === undefined || authority === '' || path === ''))
+    return `is not ${scheme}:// with a host and a path`;
+  return undefined;
+}
