@@ -50,15 +50,16 @@ export function live<T>(first: T): LiveValue<T> {
   return new LiveValue(() => new IdentityError('unavailable', 'no value yet'), first);
 }
 
-/** A policy of one server at `port`; `tools` is Access's, for TRIAGE. */
+/** A policy of one server at `port`; `tools` and what else it may do are Access's, for TRIAGE. */
 export function policyFor(
   port: number,
   tools: object,
   version = 1n,
   who: readonly string[] = [TRIAGE],
+  more: object = {},
 ): Policy {
   const server = { kind: 'McpServer', name: 'everything', identity: TOOLS, address: `127.0.0.1:${port}` };
-  const access = { kind: 'Access', name: 'triage', who, servers: ['everything'], tools };
+  const access = { kind: 'Access', name: 'triage', who, servers: ['everything'], tools, ...more };
   return compilePolicy([McpServer.parse(server), Access.parse(access)], version);
 }
 
@@ -86,6 +87,8 @@ export interface World {
 export interface WorldOptions extends HeldLimits {
   /** Access's, for `who`. */
   readonly tools?: object;
+  /** Access's other blocks: `resources`, `prompts`, `completion`. */
+  readonly rules?: object;
   readonly clock?: Clock;
   readonly log?: Log;
   readonly freeText?: FreeText;
@@ -107,6 +110,7 @@ export async function startWorld(
   upstream: UpstreamTarget,
   {
     tools = { allow: ['*'] },
+    rules = {},
     clock = systemClock,
     log = silentLog,
     who = [TRIAGE],
@@ -116,7 +120,7 @@ export async function startWorld(
 ): Promise<World> {
   const { td = new TrustDomainInMemory() } = instead;
   const gatewaySvid = live(td.svid(TOOLS));
-  const policy = live(policyFor(1, tools, 1n, who));
+  const policy = live(policyFor(1, tools, 1n, who, rules));
   const revocations = live(revocationSet<Revocation>([], 0n));
   const events: CallEvent[] = [];
   const links = new Map<string, string>();
@@ -146,7 +150,7 @@ export async function startWorld(
     maxRequestBytes: instead.maxRequestBytes,
     ensureHeard: instead.ensureHeard,
   });
-  policy.publish(policyFor(gateway.port, tools, 2n, who));
+  policy.publish(policyFor(gateway.port, tools, 2n, who, rules));
   return {
     td,
     gateway,

@@ -182,8 +182,13 @@ describe('an answer', () => {
     expect([passes.answered, passes.outcome]).toEqual([true, 'error']);
   });
 
-  test('of a call whose tool was denied meanwhile is a denial', () => {
-    const passes = passing(call, { what: ECHO });
+  test.each<What>([
+    ECHO,
+    { kind: 'resource', name: 'a:b' },
+    { kind: 'prompt', name: 'greet' },
+    { kind: 'completion', name: 'greet', of: 'prompt' },
+  ])('of a use of a $kind that was denied meanwhile is a denial', (what) => {
+    const passes = passing(call, { what });
     policy.publish(policyFor(1, { allow: ['other'] }, 2n));
     const { error: denied } = json(passes.pass(result(1, { secret: 'x' })));
     expect(denied).toMatchObject({ code: -31403, data: { decisionId: 'record 1' } });
