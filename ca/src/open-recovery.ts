@@ -26,6 +26,7 @@ export const openRecovery = (settings: CaSettings, rooms: RecoveryRooms): Promis
   Recovery.open({
     ...rooms,
     authorities: rooms.authorities.records,
+    bundle: rooms.authorities.bundle,
     settle: async () => {
       await settleJwtKey(rooms);
       await rooms.authorities.refresh();

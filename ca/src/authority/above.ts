@@ -1,7 +1,5 @@
 /** What peers see that trust only a CA above this one: one place for all that is said of it. */
-import { hex } from '@chancery/shared/ground/bytes.ts';
-import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
-import { nameTextOf } from '@chancery/shared/x509/name-text.ts';
+import { certifiedAbove } from '@chancery/shared/x509/verify/certified-above.ts';
 import { endOfChain } from '@chancery/shared/x509/verify/cross.ts';
 import { isOffline } from '../keys/offline.ts';
 import { isInBundle, isStandby } from '../store/authority-states.ts';
@@ -12,25 +10,9 @@ type Root = Pick<
   'serial' | 'kind' | 'state' | 'key' | 'standby' | 'taintedAt' | 'notAfter' | 'cross' | 'crossLost'
 >;
 
-/** The cross-certificate of a root: what only the CA above can revoke. */
-export interface CertifiedAbove {
-  readonly issuer: string;
-  /** Hexadecimal. */
-  readonly serial: string;
-  readonly notAfter: string;
-}
-
-/** Undefined for an authority that no CA above has certified. Throws certificate_parse. */
-export function certifiedAbove({ cross }: Pick<Root, 'cross'>): CertifiedAbove | undefined {
-  const [der] = cross?.chain ?? [];
-  if (der === undefined) return undefined;
-  const { serial, notAfter } = parseCertificate(der);
-  return { issuer: nameTextOf({ der }).issuer, serial: hex(serial), notAfter: notAfter.toISOString() };
-}
-
 /** What is to be asked of the CA above where the key of a root is stolen: nothing for most authorities. */
 export function toRevokeAbove(stolen: Pick<Root, 'serial' | 'cross'>): readonly string[] {
-  const certified = certifiedAbove(stolen);
+  const certified = certifiedAbove(stolen.cross?.chain);
   if (certified === undefined) return [];
   const what = `the CA above must revoke its certificate ${certified.serial} of root ${stolen.serial}`;
   const until = `until then peers that trust it take what the thief signs, to ${certified.notAfter}`;

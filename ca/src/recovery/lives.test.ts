@@ -47,6 +47,7 @@ async function open(): Promise<void> {
   revocations = await openRevocations({ store, clock, trustDomain, cautious: () => clock.now() } as never);
   const authorities = { current: () => [], onChange: () => () => {} };
   recovery = await Recovery.open({
+    bundle: { current: () => ({ jwtAuthorities: [] }) },
     ...{ store, revocations, clock, authorities, log: silentLog, verifier: log.verifier },
     gateways: () => new Set(awaited),
     settle: async () => {},

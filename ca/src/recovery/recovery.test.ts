@@ -59,7 +59,7 @@ let recovery: Recovery;
 let awaited: readonly string[];
 let said: string[];
 let settled: number;
-let fails: boolean;
+let [fails, jwtKeys] = [false, ['40dd']];
 let records: readonly StoredAuthority[];
 const path = () => join(folder, 'ca.db');
 
@@ -74,7 +74,8 @@ async function open(): Promise<void> {
     settled += 1;
     if (fails) throw new IdentityError('store', 'busy');
   };
-  recovery = await Recovery.open({ ...rooms, authorities, settle, longestSeconds: 3600 });
+  const bundle = { current: () => ({ jwtAuthorities: jwtKeys.map((keyId) => ({ keyId })) }) };
+  recovery = await Recovery.open({ ...rooms, authorities, bundle, settle, longestSeconds: 3600 });
 }
 
 /** Two revocations are in the backup, so its number is 2. */
@@ -82,7 +83,7 @@ beforeEach(async () => {
   folder = makeFolder();
   awaited = [gateway];
   said = [];
-  [settled, fails, records] = [0, false, []];
+  [settled, fails, records, jwtKeys] = [0, false, [], ['40dd']];
   await open();
   for (const n of [1, 2]) {
     const target = parseTarget('id', `spiffe://prod.example/gone${n}`);
@@ -409,22 +410,24 @@ describe('an authority that was tainted after the backup', () => {
 
   describe('without a certificate', () => {
     const stranger = { by: '10.0.0.1', id: undefined };
-    const names = ['root', 'other', 'intermediate'] as const;
-    const lists = () =>
-      handed(6, [...known, ...names.map((each, n) => stolen(3 + n, nameOf(each))), revoked(6)]);
+    const three = (['root', 'other', 'intermediate'] as const).map((each, n) => stolen(3 + n, nameOf(each)));
+    const jwt = stolen(7, hash('sha256', first, 'hex'));
+    const lists = () => handed(7, [...known, ...three, revoked(6), jwt]);
 
-    test('I229 no authority is taken away or revoked: it is named, and nothing is issued', async () => {
+    test('I229, I331 no authority or JWT key is taken away or revoked: it is named, and nothing is issued', async () => {
       await recovery.take(lists(), stranger);
       await recovery.take(lists(), stranger);
       expect([await states(), settled, numbers()]).toEqual([all, 0, [1, 2, 6]]);
       await recovery.take(handed(2, known), from);
       for (const restart of [false, true]) {
         if (restart) await reopen();
-        expect(recovery.whyHeld()).toMatch(/issues nothing yet: without a certificate.*\(40aa, 40bb, 40cc\)/);
+        expect(recovery.whyHeld()).toMatch(/issues nothing yet: without a.*\(40aa, 40bb, 40cc, 40dd\)/);
         await expect(issue(serials.intermediate)).rejects.toThrow(refusal('recovering', /restored/));
       }
       expect((await events()).filter((type) => type === 'ca.handedBack')).toHaveLength(1);
       expect(said.filter((each) => each.includes('40bb'))).toHaveLength(1);
+      jwtKeys = [];
+      expect(recovery.whyHeld()).toMatch(/\(40aa, 40bb, 40cc\)/);
     });
 
     test('I229 an operator who accepts the loss keeps them', async () => {
@@ -454,8 +457,8 @@ describe('an authority that was tainted after the backup', () => {
       await recovery.take(lists(), stranger);
       expect(await recovery.take({ ...lists(), list: [] }, from)).toBe(true);
       await recovery.take(lists(), from);
-      expect(await states()).toMatchObject({ other: 'tainted, removed', intermediate: 'tainted, removed' });
-      expect([numbers(), settled]).toEqual([[1, 2, 3, 4, 5, 6], 1]);
+      expect(await states()).toMatchObject({ other: 'tainted, removed', first: 'tainted, removed' });
+      expect([numbers(), settled]).toEqual([[1, 2, 3, 4, 5, 6, 7], 1]);
       expect(recovery.whyHeld()).toMatch(/^root 40aa/);
     });
 

@@ -49,6 +49,11 @@ export interface RecoveryDeps {
   readonly revocations: Pick<Revocations, 'change'>;
   /** All that there are, as the store had them last. */
   readonly authorities: Source<readonly StoredAuthority[]>;
+  /** The JWT keys that are in force. */
+  readonly bundle: Pick<
+    Source<{ readonly jwtAuthorities: readonly { readonly keyId: string }[] }>,
+    'current'
+  >;
   /** Of the audit log. */
   readonly verifier: NoteKey;
   /** SPIFFE IDs of the gateways in the registry. */
@@ -196,8 +201,12 @@ export class Recovery {
 
   /** Without those that were taken away since. */
   #claimed(): readonly string[] {
-    const left = this.#deps.authorities.current().filter((each) => each.taintedAt === undefined);
-    return (this.#known?.claimed ?? []).filter((serial) => left.some((each) => each.serial === serial));
+    const { authorities, bundle } = this.#deps;
+    const left = authorities
+      .current()
+      .flatMap(({ serial, taintedAt }) => (taintedAt === undefined ? [serial] : []));
+    const inForce = [...left, ...bundle.current().jwtAuthorities.map(({ keyId }) => keyId)];
+    return (this.#known?.claimed ?? []).filter((serial) => inForce.includes(serial));
   }
 
   #missing(): readonly string[] {

@@ -5,9 +5,10 @@
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { MadeRevocation } from '@chancery/shared/revocation/revocation.ts';
+import { certifiedAbove } from '@chancery/shared/x509/verify/certified-above.ts';
 import type { Agents } from '../agents/agents.ts';
 import { whenAcknowledged } from '../agents/progress.ts';
-import { aboveAfterTaint, certifiedAbove } from '../authority/above.ts';
+import { aboveAfterTaint } from '../authority/above.ts';
 import type { Authorities } from '../authority/authorities.ts';
 import { type AuthorityDeps, certify } from '../authority/certify.ts';
 import { keyNameOf, rootOf } from '../authority/records.ts';
@@ -200,7 +201,7 @@ async function transit(
     by,
     until: addSeconds(notAfter, AFTER_END_SECONDS),
   } as const;
-  const above = certifiedAbove(authority);
+  const above = certifiedAbove(authority.cross?.chain);
   const event = {
     type: 'authority.tainted',
     serial,

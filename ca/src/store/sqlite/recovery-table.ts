@@ -149,7 +149,7 @@ export class RecoveryTable {
     return { made, kept, tainted };
   }
 
-  /** Whether it names a root or an intermediate that was not taken away. */
+  /** Whether it names a root, an intermediate or a JWT key in the bundle that was not taken away. */
   #isStanding({ target }: Revocation): boolean {
     return target.kind === 'authority' && this.#takenAway.standing(target.value) !== undefined;
   }

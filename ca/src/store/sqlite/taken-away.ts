@@ -5,9 +5,10 @@ import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { equal } from '@chancery/shared/ground/bytes.ts';
 import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
+import { certifiedAbove } from '@chancery/shared/x509/verify/certified-above.ts';
 import { keyNameOf } from '@chancery/shared/x509/verify/svid.ts';
-import { keepsKey, maySign } from '../authority-states.ts';
-import type { AuthorityMove, StoredAuthority } from '../store.ts';
+import { isInBundle, keepsKey, maySign } from '../authority-states.ts';
+import type { AuthorityMove, StoredAuthority, StoredJwtKey } from '../store.ts';
 import { JwtTable } from './jwt/jwt-table.ts';
 import { AuthorityTable, type Numbers } from './tables/authority-table.ts';
 
@@ -50,10 +51,14 @@ export class TakenAway {
     return root !== undefined && this.#sql.revoked.get(nameOf(root)) !== undefined ? root.serial : undefined;
   }
 
-  /** The serial of the root or intermediate of this key; undefined if there is none, or if it was taken away. */
+  /**
+   * The serial of the root, the intermediate or the JWT key in the bundle of this key; undefined if there is none, or
+   * if it was taken away.
+   */
   standing(keySha256: string): string | undefined {
     const isIt = (each: StoredAuthority) => each.taintedAt === undefined && nameOf(each) === keySha256;
-    return this.#authorities.all().find((each) => keepsKey(each) && isIt(each))?.serial;
+    const found = this.#authorities.all().find((each) => keepsKey(each) && isIt(each));
+    return found?.serial ?? this.#jwtKey(keySha256, isInBundle)?.serial;
   }
 
   /**
@@ -79,7 +84,7 @@ export class TakenAway {
     this.#sql.forgetClaims.run();
   }
 
-  /** Serials of authorities that are claimed to be stolen and were not taken away. */
+  /** Serials of authorities and JWT keys that are claimed to be stolen and were not taken away. */
   claimed(): readonly string[] {
     return this.#sql.claims.all().flatMap((row) => this.standing(String(row['value'])) ?? []);
   }
@@ -88,17 +93,23 @@ export class TakenAway {
     const { serial, kind } = found;
     const moves = [found, ...records.filter((each) => isUnder(each, found))].filter(keepsKey).map(toRemoved);
     const { at, numbers, tell, reason, by } = taking;
+    const above = certifiedAbove(found.cross?.chain);
     if (this.#authorities.taint({ authority: serial, moves }, at, numbers))
-      tell({ type: 'authority.tainted', serial, kind, moves, reason, by });
+      tell({ type: 'authority.tainted', serial, kind, moves, reason, by, ...(above && { above }) });
   }
 
   #takeJwtKey(keySha256: string, { at, numbers, tell, reason, by }: Taking): void {
-    const isIt = ({ spki }: { readonly spki: Uint8Array }) => hash('sha256', spki, 'hex') === keySha256;
-    const found = this.#jwtKeys.all().find((each) => each.taintedAt === undefined && isIt(each));
+    const found = this.#jwtKey(keySha256, () => true);
     if (found === undefined) return;
     const { serial } = found;
     this.#jwtKeys.takeAway(serial, at, numbers);
     tell({ type: 'jwtKey.tainted', serial, moves: keepsKey(found) ? [toRemoved(found)] : [], reason, by });
+  }
+
+  #jwtKey(keySha256: string, fits: (key: StoredJwtKey) => boolean): StoredJwtKey | undefined {
+    const isIt = ({ spki, taintedAt }: StoredJwtKey) =>
+      taintedAt === undefined && hash('sha256', spki, 'hex') === keySha256;
+    return this.#jwtKeys.all().find((each) => isIt(each) && fits(each));
   }
 }
 
