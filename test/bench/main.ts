@@ -12,6 +12,7 @@ import { issuance } from './issuance.ts';
 import { joins } from './join/join.ts';
 import { gateway } from './mcp/gateway.ts';
 import { parallel } from './mcp/parallel.ts';
+import { policy } from './policy.ts';
 import { restart } from './restart.ts';
 import { revocation } from './revocation/revocation.ts';
 import { rotate } from './rotate/rotate.ts';
@@ -28,6 +29,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   audit,
   flood,
   decide,
+  policy,
 };
 
 const args = process.argv.slice(2);

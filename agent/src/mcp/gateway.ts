@@ -16,8 +16,9 @@ import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
-import { claimedVersion, MODERN_VERSIONS } from '@chancery/shared/mcp/era.ts';
+import { claimedVersion } from '@chancery/shared/mcp/era.ts';
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
+import { decideServer } from '@chancery/shared/policy/decide.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
@@ -28,14 +29,15 @@ import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import type { RecordCall } from './call-event.ts';
 import { type Gate, type HeldLimits, heldBy } from './gateway/exchange/gate.ts';
 import { recordHttpFailures } from './gateway/http-failures.ts';
+import { versionsOf } from './gateway/judge/era.ts';
 import { Listeners } from './gateway/listeners.ts';
 import { Peers, type PeersOptions, type Successions } from './gateway/peers/peers.ts';
 import { addressOf, placesOf } from './gateway/peers/places.ts';
 import { CallRecorder } from './gateway/records/record.ts';
 import { allowsBy, claimCalls, termsOf } from './gateway/request/claim-calls.ts';
 import { handle } from './gateway/request/handle.ts';
-import { begunBy, type Seen } from './gateway/request/inbound.ts';
-import { type SessionLimits, Sessions } from './gateway/sessions.ts';
+import { begunBy, nothingSeen, type Seen } from './gateway/request/inbound.ts';
+import { type Session, type SessionLimits, Sessions } from './gateway/sessions.ts';
 import { httpUpstream } from './upstream/http/http.ts';
 import { commandUpstream } from './upstream/stdio/command.ts';
 import { MAX_REQUEST_BYTES, type Upstream, type UpstreamTarget } from './upstream/upstream.ts';
@@ -126,10 +128,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       );
     }),
     policy.onChange((next) => {
-      const allows = allowsBy(next, options.server);
-      peers.judgeAgain(allows);
+      peers.judgeAgain(allowsBy(next, options.server, clock.now()));
       listeners.policyChanged(next);
-      sessions.end(({ caller: id }) => !allows(id, undefined), 'no rule lets its caller in any more');
+      const isOut = ({ caller }: Session): boolean => !decideServer(next, caller, options.server).allow;
+      sessions.end(isOut, 'no rule lets its caller in any more');
     }),
   ];
   const port = await listen(server, options.listen);
@@ -229,7 +231,7 @@ async function answer(
   peers: Peers,
   { req, res, log }: { req: IncomingMessage; res: ServerResponse; log: Log },
 ): Promise<void> {
-  const seen: Seen = { message: undefined, recordId: undefined, what: undefined };
+  const seen = nothingSeen(req.socket);
   res.sendDate = false;
   // A client may leave while it is answered: that is no failure.
   res.on('error', (error) => log.debug({ err: error }, 'an answer did not arrive'));
@@ -247,7 +249,7 @@ async function answer(
 }
 
 function refuseRequest(
-  { recorder }: Gate,
+  gate: Gate,
   { req, res }: { req: IncomingMessage; res: ServerResponse },
   error: IdentityError,
   { peer, seen }: { peer: VerifiedSvid | undefined; seen: Seen },
@@ -255,7 +257,7 @@ function refuseRequest(
   const { message } = seen;
   // The refused connection already has a record.
   if (peer === undefined && req.socket.destroyed) return;
-  recorder.refused(peer ?? { address: addressOf(req.socket) }, error, {
+  gate.recorder.refused(peer ?? { address: addressOf(req.socket) }, error, {
     httpMethod: req.method,
     ...(message === undefined ? {} : { message }),
   });
@@ -265,14 +267,21 @@ function refuseRequest(
   // have sent everything.
   const rest = !req.complete && error.code !== 'mcp_size';
   if (rest || peer === undefined) res.setHeader('connection', 'close');
-  refuse(res, error, message?.kind === 'request' ? message.id : undefined, dataOf(req, error, seen));
+  const data = dataOf(error, { req, seen, supported: versionsOf(gate.policy.current(), gate.server) });
+  refuse(res, error, message?.kind === 'request' ? message.id : undefined, data);
+}
+
+interface Refused {
+  readonly req: IncomingMessage;
+  readonly seen: Seen;
+  readonly supported: readonly string[];
 }
 
 /** The versions that the client can choose from (2026-07-28, "Protocol Version Negotiation"). */
-function dataOf(req: IncomingMessage, error: IdentityError, { message }: Seen) {
+function dataOf(error: IdentityError, { req, seen: { message }, supported }: Refused) {
   if (error.code !== 'mcp_version') return undefined;
   const claimed = message === undefined ? undefined : claimedVersion(message);
-  return { supported: MODERN_VERSIONS, requested: claimed ?? header(req, 'mcp-protocol-version') ?? '' };
+  return { supported, requested: claimed ?? header(req, 'mcp-protocol-version') ?? '' };
 }
 
 function listen(server: Server, { host, port }: { host: string; port: number }): Promise<number> {

@@ -1,7 +1,7 @@
 /** The operator's verbs about resources: apply a set, show what it would change, explain decisions. */
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
-import { toolNamed } from '@chancery/shared/policy/call.ts';
+import type { Call } from '@chancery/shared/policy/call.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Agents } from '../agents/agents.ts';
 import { type Holders, type Look, type Unacknowledged, unacknowledgedBy } from '../agents/holders.ts';
@@ -50,7 +50,7 @@ export interface ChangeReport {
 
 export type ExplainQuery =
   | { readonly kind: 'facts'; readonly facts: Facts }
-  | { readonly kind: 'call'; readonly caller: SpiffeId; readonly server: string; readonly tool: string };
+  | { readonly kind: 'call'; readonly call: Call };
 
 /**
  * `apply` with `dryRun`, `diff`, `explain` and `resources` change nothing. Throws resource, with every problem of a
@@ -153,11 +153,8 @@ const unseen = ({ whole }: Look, away: number): readonly string[] =>
 
 function explain(query: ExplainQuery, { registry, revocations, clock }: ResourceDeps): Explanation {
   const [set, now] = [registry.sets.current(), clock.now()];
-  if (query.kind === 'call') {
-    const { caller, server, tool } = query;
-    const explained = explainCall(set, { caller, server, what: toolNamed(tool) }, now);
-    return unlessRevoked(explained, caller, revocations);
-  }
+  if (query.kind === 'call')
+    return unlessRevoked(explainCall(set, query.call, now), query.call.caller, revocations);
   const explained = explainFacts(set, query.facts, now);
   const [first] = explained.spiffeIds.map(parseSpiffeId);
   return unlessRevoked(explained, first, revocations);

@@ -39,8 +39,8 @@ export function withRest(
 
 /**
  * Of the changes that an owner's set makes. That a server exists, and by which SPIFFE ID, is not theirs to say: rules
- * of others rely on it. Nor is what is recorded of its calls: records watch the owner, too, and have arguments of
- * others in clear. Throws operator_role.
+ * of others rely on it, and on its era and the classes of its tools. Nor is what is recorded of its calls: records
+ * watch the owner, too, and have arguments of others in clear. Throws operator_role.
  */
 export function ensureOwn(
   { changes, before, after }: Pick<Applied, 'changes' | 'before' | 'after'>,
@@ -61,17 +61,22 @@ export function ensureOwn(
     if (!both.some(({ kind }) => kind === 'McpServer')) continue;
     const isSame = from?.kind === 'McpServer' && to?.kind === 'McpServer' && from.identity === to.identity;
     ensure(isSame, 'operator_role', `${says} is added, removed or given another identity by operators alone`);
-    for (const field of OF_RECORDS)
+    for (const [field, what] of OF_OPERATORS)
       ensure(
         JSON.stringify(from[field]) === JSON.stringify(to[field]),
         'operator_role',
-        `${says}: ${field}, about records of its calls, is changed by operators alone`,
+        `${says}: ${field}, ${what}, is changed by operators alone`,
       );
   }
 }
 
-/** Of a McpServer: what is recorded of calls, and whether a call needs a record. */
-const OF_RECORDS = ['audit', 'clear'] as const;
+/** Of a McpServer: what is recorded of calls, and what rules of others rely on. */
+const OF_OPERATORS = [
+  ['audit', 'about records of its calls'],
+  ['clear', 'about records of its calls'],
+  ['era', 'on which rules rely'],
+  ['tools', 'on which rules rely'],
+] as const;
 
 /**
  * The keys of changes that may give somebody more than before: all but the removal of a resource that denies nothing. A
@@ -84,4 +89,6 @@ export function widening({ changes, before }: Pick<Applied, 'changes' | 'before'
 }
 
 const denies = (resource: Resource | undefined): boolean =>
-  resource?.kind === 'Access' && BLOCKS.some(({ key }) => (resource[key]?.deny.length ?? 0) > 0);
+  resource?.kind === 'Access' &&
+  (BLOCKS.some(({ key }) => (resource[key]?.deny.length ?? 0) > 0) ||
+    resource.tools?.denyActions !== undefined);

@@ -1,8 +1,11 @@
 /** Explains which identities facts earn and how calls are decided, by the same functions that decide. */
-import type { Call } from '@chancery/shared/policy/call.ts';
-import { decide } from '@chancery/shared/policy/decide.ts';
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { isJsonObject, type JsonObject, parseJson } from '@chancery/shared/ground/json.ts';
+import { type Call, toolNamed } from '@chancery/shared/policy/call.ts';
+import { conditionsOn, decide } from '@chancery/shared/policy/decide.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { hasEnded } from '@chancery/shared/policy/resources/until.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { matchFacts } from './earn.ts';
 import type { Facts } from './identity/facts.ts';
 import type { Resource, ResourceSet } from './resources.ts';
@@ -41,10 +44,40 @@ export function explainFacts(set: ResourceSet, facts: Facts, now: Date): Explana
 }
 
 /** The decision that a gateway would make by this set of resources. */
-export function explainCall({ resources, policy }: ResourceSet, call: Call, now: Date): Explanation {
-  const { allow, rule = '', reason } = decide(policyAt(resources, policy, now), call);
-  return { spiffeIds: [], allow, rule, lines: [reason] };
+export function explainCall({ resources, policy }: ResourceSet, asked: Call, now: Date): Explanation {
+  const standing = policyAt(resources, policy, now);
+  const call = { ...asked, now };
+  const { allow, rule = '', reason } = decide(standing, call);
+  return { spiffeIds: [], allow, rule, lines: [reason, ...conditionsOn(standing, call)] };
 }
+
+/** A call as an operator describes it, its arguments in JSON. Throws spiffe_id, resource. */
+export const callOf = ({ caller, server, tool, arguments: given }: DescribedCall): Call => ({
+  caller: parseSpiffeId(caller),
+  server,
+  what: toolNamed(tool),
+  arguments: readArguments(given),
+});
+
+interface DescribedCall {
+  readonly caller: string;
+  readonly server: string;
+  readonly tool: string;
+  /** Empty if they are not known. */
+  readonly arguments: string;
+}
+
+/** Read as a gateway reads them. */
+function readArguments(text: string): JsonObject | undefined {
+  if (text === '') return undefined;
+  const limits = { code: 'resource', maxBytes: MAX_ARGUMENTS_BYTES, maxDepth: 64, spelledFrom: 0 } as const;
+  const read = parseJson(Buffer.from(text), { ...limits, oddStrings: 'values' });
+  ensure(isJsonObject(read), 'resource', 'the arguments of a call are a JSON object');
+  return read;
+}
+
+/** Conditions see less. */
+const MAX_ARGUMENTS_BYTES = 256 * 1024;
 
 /** Compiled again only where something has ended. */
 function policyAt(resources: readonly Resource[], policy: Policy, now: Date): Policy {

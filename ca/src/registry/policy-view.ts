@@ -24,12 +24,17 @@ export function policyViewOf(
       return each.kind === 'Access' && each.servers.some((name) => own.has(name));
     })
     .map(({ reviewBy: _, ...each }) =>
-      each.kind === 'McpServer' && !own.has(each.name) ? asSeen(each) : each,
+      each.kind === 'McpServer' && !own.has(each.name) ? asSeen(each, own.size > 0) : each,
     );
 }
 
-/** Of what is recorded about them, callers learn nothing. */
-const asSeen = ({ clear: _, ...server }: McpServer): McpServer => server;
+/**
+ * Of what is recorded about them, callers learn nothing. The era of a server is for gateways, whose rules may be about
+ * it, too.
+ */
+function asSeen({ clear: _, era, ...server }: McpServer, byGateway: boolean): McpServer {
+  return byGateway && era !== undefined ? { ...server, era } : server;
+}
 
 /** Computed once for each version of the resources, for all streams. */
 const gateways = new WeakMap<ResourceSet, ReadonlySet<string>>();

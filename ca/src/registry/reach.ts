@@ -1,6 +1,8 @@
 /** Who may use what of which servers, read off the rules: for an auditor, and for an incident. Pure. */
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Kind } from '@chancery/shared/policy/call.ts';
+import { byAction } from '@chancery/shared/policy/lookup/classes.ts';
+import type { Pattern } from '@chancery/shared/policy/patterns/pattern.ts';
 import { compareSpiffePattern, type Reach as Extent } from '@chancery/shared/policy/patterns/spiffe.ts';
 import { compileToolPattern, whyNoTool } from '@chancery/shared/policy/patterns/tool.ts';
 import { type Access, BLOCKS } from '@chancery/shared/policy/resources/access.ts';
@@ -25,11 +27,11 @@ export interface Grant {
   readonly who: string;
   readonly server: string;
   readonly kind: Kind;
-  /** Patterns of the tools, the URIs of resources, the prompts or the completions that rules allow. */
+  /** Patterns of the tools (and their classes), URIs, prompts or completions that rules allow, with the condition. */
   readonly names: readonly string[];
   /** Patterns that rules deny: a deny beats every allow. */
   readonly except: readonly string[];
-  /** As `except`, for some of the SPIFFE IDs that `who` stands for. */
+  /** As `except`, for some of the SPIFFE IDs that `who` stands for, or where the rule's condition does not clear it. */
   readonly exceptForSome: readonly string[];
   /** The Access resources, by name. */
   readonly rules: readonly string[];
@@ -65,15 +67,14 @@ export function reachOf(all: readonly Resource[], { id, server, tool }: ReachQue
   const servers = named.filter(({ name }) => server === undefined || name === server);
   const serving = servers.filter(({ identity }) => id === undefined || identity === id);
   const matches = matcherOf(tool);
-  const narrow = narrowTo(matches);
   const clear = serving.flatMap((each) => inClearAt(each)).flatMap(narrowClearTo(matches));
   return {
     clear,
     calls:
       id === undefined
         ? []
-        : servers.flatMap(({ name }) => grantsOf(id, name, aboutServer(name, rules))).flatMap(narrow),
-    callers: serving.flatMap((each) => grantsAt(each, rules)).flatMap(narrow),
+        : servers.flatMap((each) => grantsOf(id, each, { about: aboutServer(each.name, rules), matches })),
+    callers: serving.flatMap((each) => grantsAt(each, rules, matches)),
   };
 }
 
@@ -107,65 +108,89 @@ export const revokesIdentity = ({ kind, value }: { kind: string; value: string }
     ? value === id
     : kind === 'pattern' && compareSpiffePattern(value)(id) === 'all' && !isReserved(id);
 
-function grantsAt({ name }: McpServer, rules: readonly Rule[]): readonly Grant[] {
-  const about = aboutServer(name, rules);
+function grantsAt(server: McpServer, rules: readonly Rule[], matches: Matcher | undefined): readonly Grant[] {
+  const about = aboutServer(server.name, rules);
   const who = [...new Set(about.flatMap(({ access }) => access.who))].toSorted();
-  return who.flatMap((each) => grantsOf(each, name, about));
+  return who.flatMap((each) => grantsOf(each, server, { about, matches }));
 }
 
 const aboutServer = (name: string, rules: readonly Rule[]): readonly Rule[] =>
   rules.filter(({ access }) => access.servers.includes(name));
 
-/** Nothing if no rule allows anything. No rule speaks of a reserved name. `about` are the rules of the server. */
-function grantsOf(who: string, server: string, about: readonly Rule[]): readonly Grant[] {
+interface Asked {
+  /** The rules of the server. */
+  readonly about: readonly Rule[];
+  readonly matches: Matcher | undefined;
+}
+
+/** Nothing if no rule allows anything. No rule speaks of a reserved name. */
+function grantsOf(who: string, server: McpServer, { about, matches }: Asked): readonly Grant[] {
   if (isReserved(who)) return [];
   const speaking = (extent: Extent): readonly Access[] =>
     about.flatMap(({ access, speaksOf }) => (speaksOf(who) === extent ? [access] : []));
   const [sure, perhaps] = [speaking('all'), speaking('some')];
-  return BLOCKS.flatMap(({ key, kind }): readonly Grant[] => {
-    const except = unique(sure.flatMap((rule) => rule[key]?.deny ?? []));
-    const names = unique(sure.flatMap((rule) => rule[key]?.allow ?? []));
-    if (names.every((each) => except.includes('*') || except.includes(each))) return [];
-    const own = sure.filter((rule) => rule[key] !== undefined);
-    const denying = perhaps.filter((rule) => (rule[key]?.deny.length ?? 0) > 0);
-    const exceptForSome = unique(denying.flatMap((rule) => rule[key]?.deny ?? []));
-    const rules = unique([...own, ...denying].map(({ name }) => name));
-    return [{ who, server, kind, names, except, exceptForSome, rules }];
+  const blocks = matches === undefined ? BLOCKS : BLOCKS.filter(({ kind }) => kind === 'tool');
+  return blocks.flatMap((block): readonly Grant[] => {
+    const partsOf = (rules: readonly Access[], effect: 'allow' | 'deny'): readonly Part[] =>
+      rules
+        .flatMap((rule) => partsOfRule(rule, { block, server, effect }))
+        .filter(({ pattern }) => matches === undefined || matches(pattern));
+    const allowed = partsOf(sure, 'allow');
+    const denied = partsOf(sure.filter(isUnconditional), 'deny');
+    const texts = denied.map(({ text }) => text);
+    if (matches !== undefined && denied.length > 0) return [];
+    if (allowed.every(({ pattern }) => texts.includes('*') || texts.includes(pattern.text))) return [];
+    const sometimes = partsOf([...sure.filter((rule) => !isUnconditional(rule)), ...perhaps], 'deny');
+    const own = sure.filter((rule) => rule[block.key] !== undefined).map(({ name }) => name);
+    return [
+      {
+        ...{ who, server: server.name, kind: block.kind },
+        ...{ names: textsOf(allowed), except: textsOf(denied), exceptForSome: textsOf(sometimes) },
+        rules: unique([...own, ...sometimes.map(({ rule }) => rule)]),
+      },
+    ];
   });
+}
+
+/** One pattern of a rule; the text has the rule's condition, too. */
+interface Part {
+  readonly rule: string;
+  readonly pattern: Pattern;
+  readonly text: string;
+}
+
+const isUnconditional = ({ when }: Access): boolean => when === undefined;
+const textsOf = (parts: readonly Part[]): readonly string[] => unique(parts.map(({ text }) => text));
+
+interface Place {
+  readonly block: (typeof BLOCKS)[number];
+  readonly server: McpServer;
+  readonly effect: 'allow' | 'deny';
+}
+
+function partsOfRule(access: Access, { block, server, effect }: Place): readonly Part[] {
+  const { name: rule, tools, when } = access;
+  const actions = block.kind === 'tool' ? tools?.[`${effect}Actions`] : undefined;
+  const classes = actions === undefined ? [] : [byAction(actions, server.tools ?? {}, effect)];
+  const patterns = (access[block.key]?.[effect] ?? []).map((text) => block.compile(text));
+  const only = when === undefined ? '' : ` when ${when.trim().replaceAll(/\s+/g, ' ')}`;
+  return [...patterns, ...classes].map((pattern) => ({ rule, pattern, text: `${pattern.text}${only}` }));
 }
 
 const inClearAt = ({ name, clear = [] }: McpServer): readonly InClear[] =>
   clear.map((rule) => ({ server: name, ...rule }));
 
-type Matcher = (pattern: string) => boolean;
+type Matcher = (pattern: Pattern) => boolean;
 
-/** Whether a pattern matches the tool; undefined for all tools. Remembered: servers share patterns. */
-function matcherOf(tool: string | undefined): Matcher | undefined {
-  if (tool === undefined) return undefined;
-  const known = new Map<string, boolean>();
-  return (text) => {
-    const found = known.get(text) ?? compileToolPattern(text).matches(tool);
-    known.set(text, found);
-    return found;
-  };
-}
-
-/** Keeps only the patterns that match the tool, and nothing of a caller that may not call it. */
-function narrowTo(matches: Matcher | undefined): (grant: Grant) => readonly Grant[] {
-  if (matches === undefined) return (grant) => [grant];
-  return (grant) => {
-    if (grant.kind !== 'tool') return [];
-    const names = grant.names.filter(matches);
-    if (names.length === 0 || grant.except.some(matches)) return [];
-    return [{ ...grant, names, except: [], exceptForSome: grant.exceptForSome.filter(matches) }];
-  };
-}
+/** Whether a pattern matches the tool; undefined for all tools. */
+const matcherOf = (tool: string | undefined): Matcher | undefined =>
+  tool === undefined ? undefined : (pattern) => pattern.matches(tool);
 
 /** Keeps only the patterns that match the tool. */
 function narrowClearTo(matches: Matcher | undefined): (rule: InClear) => readonly InClear[] {
   if (matches === undefined) return (rule) => [rule];
   return (rule) => {
-    const tools = rule.tools.filter(matches);
+    const tools = rule.tools.filter((text) => matches(compileToolPattern(text)));
     return tools.length === 0 ? [] : [{ ...rule, tools }];
   };
 }

@@ -3,7 +3,9 @@
 import { sentence, sentencesOf } from '@chancery/shared/config/schema.ts';
 import { eachDocument, Problems, type Read } from '@chancery/shared/config/yaml.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
-import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
+import { isPattern } from '@chancery/shared/policy/lookup/classes.ts';
+import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
+import { compilePolicy, type Policy, whyNotBeside } from '@chancery/shared/policy/policy.ts';
 import { Access } from '@chancery/shared/policy/resources/access.ts';
 import { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { hasEnded } from '@chancery/shared/policy/resources/until.ts';
@@ -59,7 +61,8 @@ export async function readResources(files: readonly ResourceFile[], context: Set
   const isWhole = problems.isEmpty;
   refuseTwins(found, problems);
   refuseStrangePlatforms(found, context, problems);
-  if (isWhole) refuseDangling(found, problems);
+  if (isWhole) refuseMisfits(found, problems);
+  for (const each of found) refuseStrangeTools(each, problems);
   const identities = new Map<Resource, Identity>();
   for (const each of found) {
     for (const { path, says } of reservedIn(each.value)) problems.add(each.file, each.lineOf(path), says);
@@ -68,7 +71,10 @@ export async function readResources(files: readonly ResourceFile[], context: Set
     await breath.take();
   }
   problems.throwIfAny('resource');
-  const warnings = await ensureApart(found, { context, problems, breath });
+  const warnings = [
+    ...(await ensureApart(found, { context, problems, breath })),
+    ...found.flatMap(({ value }) => warnUnclassified(value)),
+  ];
   problems.throwIfAny('resource');
   const resources = found.map(({ value }) => value);
   return { ...resourceSet(resources, context, identities), warnings };
@@ -163,15 +169,42 @@ function refuseStrangePlatforms(found: readonly Found[], context: SetContext, pr
         );
 }
 
-/** Refuses a rule about an unknown server, which would do nothing either. */
-function refuseDangling(found: readonly Found[], problems: Problems): void {
-  const servers = new Set(found.flatMap(({ value }) => (value.kind === 'McpServer' ? [value.name] : [])));
+/** Refuses a rule about an unknown server, which would do nothing either, or one that cannot be for the server. */
+function refuseMisfits(found: readonly Found[], problems: Problems): void {
+  const servers = new Map(
+    found.flatMap(({ value }) => (value.kind === 'McpServer' ? [[value.name, value] as const] : [])),
+  );
   for (const { value, file, lineOf } of found) {
     if (value.kind !== 'Access') continue;
-    for (const [index, name] of value.servers.entries())
-      if (!servers.has(name))
+    for (const [index, name] of value.servers.entries()) {
+      const server = servers.get(name);
+      if (server === undefined)
         problems.add(file, lineOf(['servers', index]), `servers: there is no McpServer named ${name}`);
+      const why = server && whyNotBeside(value, server);
+      if (why !== undefined) problems.add(file, lineOf(['when']), why);
+    }
   }
+}
+
+/** Refuses a pattern of tools that is none: it would be a name that no tool has. */
+function refuseStrangeTools({ value, file, lineOf }: Found, problems: Problems): void {
+  if (value.kind !== 'McpServer') return;
+  for (const text of Object.keys(value.tools ?? {}))
+    try {
+      if (isPattern(text)) compileToolPattern(text);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      problems.add(file, lineOf(['tools', text]), `tools: ${error.message}`);
+    }
+}
+
+/** `denyActions` misses tools without a class, and beside `*` the rule itself allows them. */
+function warnUnclassified(resource: Resource): readonly string[] {
+  if (resource.kind !== 'Access') return [];
+  const { allow = [], denyActions = [] } = resource.tools ?? {};
+  if (denyActions.length === 0 || !allow.includes('*')) return [];
+  const says = `allows * and denies ${denyActions.join(', ')}: a tool that its McpServer gives no class is allowed`;
+  return [`${keyOf(resource)} ${says}`];
 }
 
 function tryCompile(

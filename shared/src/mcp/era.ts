@@ -10,7 +10,7 @@ import { LISTEN } from './subscription.ts';
 /** A later revision may give the same words another meaning, so it is refused until it is known here. */
 export const MODERN_VERSIONS: readonly string[] = ['2026-07-28'];
 const FIRST_MODERN = '2026-07-28';
-const LEGACY_VERSIONS: readonly string[] = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'];
+export const LEGACY_VERSIONS: readonly string[] = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'];
 /**
  * The requests of 2026-07-28. Any other request gets the answer that the revision defines, by which a client learns
  * what it talks to. `initialize` is included because a client of both eras may begin with it.

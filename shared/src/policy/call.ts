@@ -27,6 +27,10 @@ export interface Call {
   readonly server: string;
   readonly what: What;
   readonly arguments?: JsonObject | undefined;
+  /** The start of the caller's certificate. */
+  readonly certifiedAt?: Date | undefined;
+  /** The IP address at the caller's end of the connection. */
+  readonly source?: string | undefined;
   readonly now?: Date | undefined;
   /** Of the legacy era, as the client knows it. */
   readonly session?: string | undefined;

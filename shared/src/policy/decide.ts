@@ -62,8 +62,10 @@ function decideBy({ deny, ask, allow }: Lines, call: Call): Decision {
   const what = `${caller} ${inWords(call.what)} of server ${server}`;
   const denial =
     deny.find((line) => holds(line, call) !== false) ?? ask.find((line) => isUnknown(line, call));
-  if (denial !== undefined)
-    return denied(denial.rule, `${denial.rule} does not let ${what}: ${denial.pattern.text}`);
+  if (denial !== undefined) {
+    const { rule, pattern } = denial;
+    return denied(rule, `${rule} does not let ${what}: ${pattern.text}${doubtAbout(denial, call)}`);
+  }
   const question = ask.find((line) => holds(line, call));
   if (question !== undefined) {
     const { rule, pattern } = question;
@@ -75,7 +77,7 @@ function decideBy({ deny, ask, allow }: Lines, call: Call): Decision {
     };
   }
   const grant = allow.find((line) => holds(line, call));
-  if (grant === undefined) return denied(undefined, `no Access rule lets ${what}`);
+  if (grant === undefined) return denied(undefined, `no Access rule lets ${what}${unmet(allow, call)}`);
   return { allow: true, rule: grant.rule, reason: `${grant.rule} lets ${what}: ${grant.pattern.text}` };
 }
 
@@ -106,6 +108,17 @@ export function mayExpand(policy: Policy, call: Call): boolean {
   );
 }
 
+/** What each condition about the thing gives for this call, for the operator's `explain`. */
+export function conditionsOn(policy: Policy, call: Call): readonly string[] {
+  const { deny, ask, allow } = policy.rulesFor(call.caller, call.server).about(call.what);
+  const said = [...deny, ...ask, ...allow].flatMap(({ rule, when }) => {
+    if (when === undefined) return [];
+    const answer = when.answer(call);
+    return [`${rule}: when (${when.text.trim()}) ${typeof answer === 'string' ? answer : `is ${answer}`}`];
+  });
+  return [...new Set(said)];
+}
+
 /** Tier 1, names that no rule can allow, and completions of what the caller may not use. */
 function refusedAtOnce(policy: Policy, call: Call): Denied | undefined {
   const { caller, server, what } = call;
@@ -131,7 +144,23 @@ function refusedReference(policy: Policy, call: Call): Denied | undefined {
 const whyNone = ({ kind, name }: What): string | undefined => KINDS[kind].whyNot(name);
 
 function holds({ when }: Line, call: Call): boolean | undefined {
-  return when === undefined || when.holds(call);
+  const answer = when === undefined || when.answer(call);
+  return typeof answer === 'string' ? undefined : answer;
+}
+
+/** Why the condition of a line counts against the call although it is not met. */
+function doubtAbout({ when }: Line, call: Call): string {
+  const answer = when?.answer(call);
+  return typeof answer === 'string' ? `; its condition ${answer}` : '';
+}
+
+/** Says of rules that would allow the call that their conditions are not met: of the first three. */
+function unmet(allow: readonly Line[], call: Call): string {
+  const rules = new Map(allow.map(({ rule, when }) => [rule, when?.answer(call)]));
+  return [...rules]
+    .slice(0, 3)
+    .map(([rule, answer]) => `; the condition of ${rule} ${answer === false ? 'is not met' : answer}`)
+    .join('');
 }
 
 function isUnknown(line: Line, call: Call): boolean {

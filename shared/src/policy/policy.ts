@@ -1,6 +1,9 @@
 /** Resources, compiled once a version into what a decision needs. */
 import { ensure } from '../ground/errors.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
+import { compileWhen, MAX_CONDITIONS, type When } from './condition/when.ts';
+import { ByCaller } from './lookup/by-caller.ts';
+import { type Action, byAction } from './lookup/classes.ts';
 import { Memo } from './memo.ts';
 import { compileSpiffePattern } from './patterns/spiffe.ts';
 import { compileToolPattern, MAX_TOOL_NAME } from './patterns/tool.ts';
@@ -20,11 +23,14 @@ export interface Policy {
 }
 
 interface CompiledAccess {
+  /** Its place among the rules. */
+  readonly at: number;
   readonly name: string;
-  readonly who: readonly ((id: SpiffeId) => boolean)[];
-  readonly servers: ReadonlySet<string>;
+  readonly when: When | undefined;
   readonly allow: readonly Line[];
   readonly deny: readonly Line[];
+  readonly allowActions: readonly Action[];
+  readonly denyActions: readonly Action[];
 }
 
 /** So many pairs of caller and server, or of server and tool, are remembered; what is forgotten is computed again. */
@@ -36,9 +42,10 @@ const PAIRS = 10_000;
  */
 export function compilePolicy(resources: readonly (McpServer | Access)[], version: bigint): Policy {
   const servers = byName(resources.filter((resource) => resource.kind === 'McpServer'));
-  const rules = [...byName(resources.filter((resource) => resource.kind === 'Access')).values()]
-    .sort((a, b) => (a.name < b.name ? -1 : 1))
-    .map(compileAccess);
+  const rules = indexed(
+    [...byName(resources.filter((resource) => resource.kind === 'Access')).values()],
+    servers,
+  );
   const remembered = new Memo<string, Rules>(PAIRS);
   const clear = new Map([...servers.values()].map((each) => [each.name, clearRulesOf(each)]));
   const rememberedClear = new Memo<string, readonly string[]>(PAIRS);
@@ -47,7 +54,7 @@ export function compilePolicy(resources: readonly (McpServer | Access)[], versio
     servers,
     rulesFor: (caller, server) =>
       remembered.get(`${caller} ${server}`, () =>
-        rulesOf(rules.filter((rule) => speaksOf(rule, caller, server))),
+        rulesOf([...(rules.get(server)?.find(caller) ?? [])], servers.get(server)),
       ),
     clearFor(server, tool) {
       const about = clear.get(server) ?? [];
@@ -69,27 +76,62 @@ function byName<T extends McpServer | Access>(resources: readonly T[]): Map<stri
   return named;
 }
 
-function compileAccess(access: Access): CompiledAccess {
-  const { name, who, servers } = access;
-  const lines = (effect: 'allow' | 'deny'): Line[] =>
-    BLOCKS.flatMap(({ key, kind, compile }) =>
-      (access[key]?.[effect] ?? []).map((text) => ({ rule: name, kind, pattern: compile(text) })),
-    );
-  return {
-    name,
-    who: who.map(compileSpiffePattern),
-    servers: new Set(servers),
-    allow: lines('allow'),
-    deny: lines('deny'),
-  };
+/** The rules by server, then by caller. */
+function indexed(
+  rules: readonly Access[],
+  servers: ReadonlyMap<string, McpServer>,
+): ReadonlyMap<string, ByCaller<CompiledAccess>> {
+  const index = new Map<string, ByCaller<CompiledAccess>>();
+  const conditions = new Set<string>();
+  for (const [at, rule] of rules.toSorted((a, b) => (a.name < b.name ? -1 : 1)).entries()) {
+    if (rule.when !== undefined) conditions.add(rule.when);
+    const compiled = compileAccess(rule, at);
+    for (const who of rule.who) compileSpiffePattern(who);
+    for (const name of rule.servers) {
+      const server = servers.get(name);
+      const why = server === undefined ? undefined : whyNotBeside(rule, server);
+      ensure(why === undefined, 'policy', `Access/${rule.name}: ${why}`);
+      const about = index.get(name) ?? new ByCaller();
+      index.set(name, about);
+      for (const who of rule.who) about.add(who, compiled);
+    }
+  }
+  const says = `${conditions.size} different conditions, at most ${MAX_CONDITIONS} are taken`;
+  ensure(conditions.size <= MAX_CONDITIONS, 'policy', says);
+  return index;
 }
 
-function speaksOf(rule: CompiledAccess, caller: SpiffeId, server: string): boolean {
-  return rule.servers.has(server) && rule.who.some((matches) => matches(caller));
+/** Why a rule cannot be for this server: its condition reads what messages to the server may lack. */
+export function whyNotBeside({ when }: Access, { name, era }: McpServer): string | undefined {
+  if (when === undefined || era === 'legacy' || !compileWhen(when).reads.has('session')) return undefined;
+  return `when reads session, which messages of the modern era lack: McpServer/${name} needs era: legacy`;
+}
+
+function compileAccess(access: Access, at: number): CompiledAccess {
+  const { name, tools, when: text } = access;
+  const when = text === undefined ? undefined : compileWhen(text);
+  const rule = { rule: name, ...(when === undefined ? {} : { when }) };
+  const lines = (effect: 'allow' | 'deny'): Line[] =>
+    BLOCKS.flatMap(({ key, kind, compile }) =>
+      (access[key]?.[effect] ?? []).map((pattern) => ({ ...rule, kind, pattern: compile(pattern) })),
+    );
+  const { allowActions = [], denyActions = [] } = tools ?? {};
+  return { at, name, when, allow: lines('allow'), deny: lines('deny'), allowActions, denyActions };
 }
 
 /** No resource says what to ask about yet. */
-function rulesOf(rules: readonly CompiledAccess[]): Rules {
-  const allow = rules.flatMap((rule) => rule.allow);
-  return new Rules({ allow, ask: [], deny: rules.flatMap((rule) => rule.deny) });
+function rulesOf(found: readonly CompiledAccess[], server: McpServer | undefined): Rules {
+  const rules = found.toSorted((a, b) => a.at - b.at);
+  const byClass = (
+    { name: rule, when, ...by }: CompiledAccess,
+    answer: 'allow' | 'deny',
+  ): readonly Line[] => {
+    const actions = answer === 'allow' ? by.allowActions : by.denyActions;
+    if (actions.length === 0) return [];
+    const pattern = byAction(actions, server?.tools ?? {}, answer);
+    return [{ rule, kind: 'tool', pattern, ...(when === undefined ? {} : { when }) }];
+  };
+  const allow = rules.flatMap((rule) => [...rule.allow, ...byClass(rule, 'allow')]);
+  const deny = rules.flatMap((rule) => [...rule.deny, ...byClass(rule, 'deny')]);
+  return new Rules({ allow, ask: [], deny });
 }

@@ -1,13 +1,14 @@
-/** What no resource says yet: conditions, and rules that ask for an approval. */
+/** Lines with conditions; and, as no resource has them yet, rules that ask for an approval. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { parseSpiffeId } from '../spiffe/id.ts';
 import { type Call, toolNamed } from './call.ts';
+import type { When } from './condition/when.ts';
 import { decide, decideServer, mayCall } from './decide.ts';
 import { closed } from './decision.ts';
 import { compileToolPattern } from './patterns/tool.ts';
 import { compilePolicy, type Policy } from './policy.ts';
 import { McpServer } from './resources/server.ts';
-import { type DecideBy, type Line, type Lines, Rules, type When } from './rules.ts';
+import { type DecideBy, type Line, type Lines, Rules } from './rules.ts';
 
 const caller = parseSpiffeId('spiffe://prod.example/agents/triage');
 const github = McpServer.parse({
@@ -27,7 +28,11 @@ const line = (rule: string, pattern: string, condition?: When): Line => ({
   pattern: compileToolPattern(pattern),
   ...(condition && { when: condition }),
 });
-const when = (text: string, holds: When['holds']): When => ({ text, holds });
+const when = (text: string, holds: (call: Call) => boolean | undefined): When => ({
+  text,
+  reads: new Set(),
+  answer: (call) => holds(call) ?? 'is unknown',
+});
 const onOwner = when('owner', ({ arguments: args }) =>
   args === undefined ? undefined : args['owner'] === 'acme',
 );

@@ -1,6 +1,8 @@
 /** What the rules of one policy say of one caller at one server. */
 import type { Call, Kind, What } from './call.ts';
+import type { When } from './condition/when.ts';
 import type { Decision } from './decision.ts';
+import { ByName } from './lookup/by-name.ts';
 import { Memo } from './memo.ts';
 import type { Pattern } from './patterns/pattern.ts';
 
@@ -11,14 +13,6 @@ export interface Line {
   readonly pattern: Pattern;
   /** The rule's condition. A line without one holds for each name that the pattern matches. */
   readonly when?: When;
-}
-
-/** A condition on the call. */
-export interface When {
-  /** As it is written in the rule: conditions with the same text hold for the same calls. */
-  readonly text: string;
-  /** Pure. Undefined if it cannot be decided: it needs a field that the call does not have, or it fails. */
-  readonly holds: (call: Call) => boolean | undefined;
 }
 
 /** Decides by the lines that match the name. Pure. */
@@ -45,10 +39,13 @@ const NAMES = 512;
 /** The rules of one policy for one caller at one server. It remembers its answers. */
 export class Rules {
   readonly #lines: Lines;
+  readonly #lookup: { readonly [Answer in keyof Lines]: ByName<Line> };
   readonly #byName = new Memo<string, Known>(NAMES);
 
   constructor(lines: Lines) {
     this.#lines = lines;
+    const { allow, ask, deny } = lines;
+    this.#lookup = { allow: new ByName(allow), ask: new ByName(ask), deny: new ByName(deny) };
   }
 
   /** The first rule that may allow anything at all. */
@@ -90,10 +87,9 @@ export class Rules {
 
   #known({ kind, name }: What): Known {
     return this.#byName.get(`${kind} ${name}`, () => {
-      const matching = (lines: readonly Line[]) =>
-        lines.filter((line) => line.kind === kind && line.pattern.matches(name));
-      const { allow, ask, deny } = this.#lines;
-      const lines = { allow: matching(allow), ask: matching(ask), deny: matching(deny) };
+      const { allow, ask, deny } = this.#lookup;
+      const about = (lines: ByName<Line>) => lines.about(kind, name);
+      const lines = { allow: about(allow), ask: about(ask), deny: about(deny) };
       const isConditional = Object.values(lines)
         .flat()
         .some(({ when }) => when !== undefined);
@@ -104,7 +100,8 @@ export class Rules {
   /** Equal for two sets of rules by which a caller sees the same list of this kind, whatever the server has. */
   listing(kind: Kind): string {
     const { allow, ask, deny } = this.of(kind);
-    const textsOf = ({ pattern, when }: Line) => (when ? [pattern.text, when.text] : [pattern.text]);
+    const textsOf = ({ pattern: { text, by = '' }, when }: Line) =>
+      when ? [text, by, when.text] : [text, by];
     return JSON.stringify([allow, ask, deny].map((lines) => lines.map(textsOf)));
   }
 }

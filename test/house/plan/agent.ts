@@ -51,7 +51,7 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
     ...shared('ground cli spiffe door mcp'),
     ...agent('mcp/wire mcp/upstream'),
   ],
-  'agent/src/mcp/gateway/judge': shared('ground spiffe policy mcp'),
+  'agent/src/mcp/gateway/judge': shared('ground policy mcp'),
   'agent/src/mcp/gateway': [...shared('ground spiffe door x509 policy mcp'), ...agent('mcp/wire')],
   'agent/src/mcp/gateway/peers': [
     ...shared('ground spiffe door health x509 tls revocation policy'),
@@ -83,7 +83,7 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
   'agent/src/mcp': [
     ...shared('text ground spiffe door x509 tls policy revocation mcp'),
     ...agent('mcp/call-event.ts mcp/wire/answer mcp/wire mcp/upstream mcp/upstream/http mcp/upstream/stdio'),
-    ...agent('mcp/gateway mcp/gateway/peers mcp/gateway/records mcp/gateway/exchange'),
+    ...agent('mcp/gateway mcp/gateway/judge mcp/gateway/peers mcp/gateway/records mcp/gateway/exchange'),
     ...agent('mcp/gateway/request mcp/connect mcp/connect/stdio'),
   ],
   'agent/src/addresses.ts': [...shared('text'), ...agent('mcp/connect')],

@@ -5,11 +5,9 @@ import { type Command, type Invocation, JSON_FLAG, MisuseError } from '@chancery
 import { sentence, sentencesOf } from '@chancery/shared/config/schema.ts';
 import { utf8Text } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
-import { toolNamed } from '@chancery/shared/policy/call.ts';
-import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { inFile, readWholeFile } from '@chancery/shared/unix/files/whole-file.ts';
 import { z } from 'zod';
-import { type Explanation, explainCall, explainFacts } from '../../registry/explain.ts';
+import { callOf, type Explanation, explainCall, explainFacts } from '../../registry/explain.ts';
 import type { ResourceSet } from '../../registry/resources.ts';
 import { FILE_FLAG, setInFiles } from '../files.ts';
 import { OPERATOR_FLAGS, printJson } from '../flags.ts';
@@ -34,6 +32,7 @@ export const explain: Command = {
     caller: { type: 'string', value: 'SPIFFE-ID', says: 'Call: who calls.' },
     server: { type: 'string', value: 'NAME', says: 'Call: the McpServer.' },
     tool: { type: 'string', value: 'NAME', says: 'Call: the tool.' },
+    args: { type: 'string', value: 'JSON', says: 'Call: its arguments, an object, for conditions on them.' },
     file: {
       ...FILE_FLAG.file,
       says: 'Resources to use instead of those in force, without a running CA; repeatable.',
@@ -57,8 +56,7 @@ type About = NonNullable<ExplainRequest['about']>;
 
 function explainBy(set: ResourceSet, about: About, now: Date): Explanation {
   if (about.$case === 'facts') return explainFacts(set, about.value, now);
-  const { caller, server, tool } = about.value;
-  return explainCall(set, { caller: parseSpiffeId(caller), server, what: toolNamed(tool) }, now);
+  return explainCall(set, callOf(about.value), now);
 }
 
 function question(invocation: Invocation): About {
@@ -75,7 +73,9 @@ function question(invocation: Invocation): About {
   const [server, tool] = [invocation.text('server'), invocation.text('tool')];
   if (caller === undefined || server === undefined || tool === undefined)
     throw new MisuseError('a call needs --caller, --server and --tool');
-  return { $case: 'call', value: { caller, server, tool } };
+  const call = { caller, server, tool, arguments: invocation.text('args') ?? '' };
+  callOf(call);
+  return { $case: 'call', value: call };
 }
 
 /** A line of the log has more fields; only these two say what was proven. */

@@ -107,7 +107,7 @@ const requests: { readonly [M in Method]: RequestOf<M> } = {
   acceptLoss: { reason: 'a test', dryRun: true },
   apply: setOf(identity),
   diff: setOf(identity),
-  explain: { about: { $case: 'call', value: { caller: ID, server: 's', tool: 't' } } },
+  explain: { about: { $case: 'call', value: { caller: ID, server: 's', tool: 't', arguments: '' } } },
   listResources: { kind: '', name: '', after: '' },
   listAgents: {},
   listIssued: { limit: 0, spiffeId: '' },
@@ -341,7 +341,7 @@ describe('explain', () => {
     const access = { kind: 'Access', name: 'a', who: [ID], servers: ['s'], tools: { allow: ['*'] } };
     await applied(rpc, identity, server, access);
     await call('revoke', requests.revoke);
-    const about = { $case: 'call' as const, value: { caller: ID, server: 's', tool: 't' } };
+    const about = { $case: 'call' as const, value: { caller: ID, server: 's', tool: 't', arguments: '' } };
     const no = {
       allow: false,
       rule: 'a',
@@ -381,7 +381,7 @@ describe('explain', () => {
     const access = { kind: 'Access', name: 'a', who: [ID], servers: ['s'], tools: { allow: ['get_*'] } };
     await applied(rpc, identity, server, access);
     const about = (tool: string) => ({
-      about: { $case: 'call' as const, value: { caller: ID, server: 's', tool } },
+      about: { $case: 'call' as const, value: { caller: ID, server: 's', tool, arguments: '' } },
     });
     expect(await call('explain', about('get_it'))).toMatchObject({ allow: true, rule: 'a', spiffeIds: [] });
     expect(await call('explain', about('drop'))).toMatchObject({
@@ -395,7 +395,7 @@ describe('explain', () => {
     ['nothing', undefined, /^explain needs facts or a call$/],
     [
       'what is no SPIFFE ID',
-      { $case: 'call', value: { caller: 'w', server: 's', tool: 't' } } as const,
+      { $case: 'call', value: { caller: 'w', server: 's', tool: 't', arguments: '' } } as const,
       /SPIFFE ID does not start/,
     ],
   ])('refuses %s', async (_, about, message) => {

@@ -16,7 +16,7 @@ import type { LiveAgent } from '../../agents/agents.ts';
 import type { Operator } from '../../operator/operator.ts';
 import type { ApplyOrder, ChangeReport, ExplainQuery } from '../../operator/resources.ts';
 import type { Change } from '../../registry/diff.ts';
-import type { Explanation } from '../../registry/explain.ts';
+import { callOf, type Explanation } from '../../registry/explain.ts';
 import type { VersionedSet } from '../../registry/registry.ts';
 import { keyOf, MAX_SET_BYTES } from '../../registry/resources.ts';
 import type { RecordedIssuance } from '../../store/store.ts';
@@ -157,12 +157,11 @@ function page(
   return { version: BigInt(version), resources: told, next };
 }
 
-/** Throws message_parse. */
+/** Throws message_parse, spiffe_id, resource. */
 function queryOf({ about }: ExplainRequest): ExplainQuery {
   ensure(about !== undefined, 'message_parse', 'explain needs facts or a call');
   if (about.$case === 'facts') return { kind: 'facts', facts: about.value };
-  const { server, tool } = about.value;
-  return { kind: 'call', caller: parseSpiffeId(about.value.caller), server, tool };
+  return { kind: 'call', call: callOf(about.value) };
 }
 
 const message = ({ spiffeIds, lines, ...rest }: Explanation): ExplainResponse => ({

@@ -6,6 +6,10 @@ import { ensure, refusalOf } from '../../ground/errors.ts';
 /** A compiled pattern. Matching takes time linear in the name. */
 export interface Pattern {
   readonly text: string;
+  /** The text is the one name that it covers. */
+  readonly isLiteral?: boolean;
+  /** What it covers depends on this, too. */
+  readonly by?: string;
   /** Whether the pattern covers the whole name. */
   matches(name: string): boolean;
 }

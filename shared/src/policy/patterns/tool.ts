@@ -32,7 +32,7 @@ function compileNamePattern(text: string, noun: string): Pattern {
     'policy',
     `${text}: not a ${noun} name, a glob with * or /regex/`,
   );
-  return { text, matches: (name) => matchGlob(text, name) };
+  return { text, isLiteral: !text.includes('*'), matches: (name) => matchGlob(text, name) };
 }
 
 function whyNoName(name: string, noun: string): string | undefined {

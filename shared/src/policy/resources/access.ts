@@ -1,10 +1,12 @@
 /**
  * The resource that says who may do what at which MCP servers. Strict: a key that nothing enforces is refused, so that
- * an operator never relies on a line that does nothing. `when`, `rate` and `approval` are such keys today.
+ * an operator never relies on a line that does nothing. `rate` and `approval` are such keys today.
  */
 
 import { z } from 'zod';
 import type { Kind } from '../call.ts';
+import { compileWhen, knownForTools } from '../condition/when.ts';
+import { ACTIONS } from '../lookup/classes.ts';
 import type { Pattern } from '../patterns/pattern.ts';
 import { compileReferencePattern } from '../patterns/reference.ts';
 import { compileSpiffePattern } from '../patterns/spiffe.ts';
@@ -15,13 +17,36 @@ import { ReviewBy, Until } from './until.ts';
 
 const SpiffePattern = z.string().superRefine(compiles(compileSpiffePattern));
 
-/** What a rule says of one kind, by patterns. */
+/** Absent where none is named: agents of an older release refuse a key that they do not know. */
+const Actions = z.array(z.enum(ACTIONS)).min(1).max(ACTIONS.length).optional();
+const NAMES = 'Names, globs with * or /RE2 regex/, each matching a whole name.';
+const DENIES = 'Likewise; a match here beats every allow of every rule.';
+
+const patternsOf = (compile: (text: string) => Pattern) =>
+  z.array(z.string().superRefine(compiles(compile))).max(500);
+
+const Tools = z
+  .strictObject({
+    allow: patternsOf(compileToolPattern).default([]).describe(NAMES),
+    deny: patternsOf(compileToolPattern).default([]).describe(DENIES),
+    allowActions: Actions.describe('Classes of tools, as the McpServer has them; other tools have none.'),
+    denyActions: Actions.describe('Likewise; a tool without a class is not denied by this.'),
+  })
+  .refine(
+    ({ allow, deny, allowActions = [], denyActions = [] }) =>
+      [allow, deny, allowActions, denyActions].some(({ length }) => length > 0),
+    'a rule allows or denies something',
+  )
+  .optional()
+  .describe('The tools that may be called.');
+
+/** What a rule says of one other kind, by patterns. */
 function block(compile: (text: string) => Pattern, what: string, patterns: string) {
-  const list = z.array(z.string().superRefine(compiles(compile))).max(500);
+  const list = patternsOf(compile);
   return z
     .strictObject({
       allow: list.default([]).describe(patterns),
-      deny: list.default([]).describe('Likewise; a match here beats every allow of every rule.'),
+      deny: list.default([]).describe(DENIES),
     })
     .refine(({ allow, deny }) => allow.length + deny.length > 0, 'a rule allows or denies something')
     .optional()
@@ -34,26 +59,25 @@ export const Access = z
     name: ResourceName.describe('The name of this rule in decisions and records.'),
     who: z.array(SpiffePattern).min(1).describe('SPIFFE IDs; * is one whole segment, a last ** is the rest.'),
     servers: z.array(ResourceName).min(1).describe('McpServer names, each in full.'),
-    tools: block(
-      compileToolPattern,
-      'The tools that may be called.',
-      'Names, globs with * or /RE2 regex/, each matching a whole name.',
-    ),
+    tools: Tools,
     resources: block(
       compileUriPattern,
       'The resources that may be read.',
       'URIs, globs with *, templates with {name} or /RE2 regex/, each matching a whole URI.',
     ),
-    prompts: block(
-      compilePromptPattern,
-      'The prompts that may be got.',
-      'Names, globs with * or /RE2 regex/, each matching a whole name.',
-    ),
+    prompts: block(compilePromptPattern, 'The prompts that may be got.', NAMES),
     completion: block(
       compileReferencePattern,
       'What arguments may be completed of. It must be allowed for itself, too.',
       'Names of prompts and texts of templates of resources, globs with * or /RE2 regex/, each matching the whole.',
     ),
+    when: z
+      .string()
+      .superRefine(compiles(compileWhen))
+      .optional()
+      .describe(
+        'A CEL condition: the rule counts where it is true. One that cannot be decided allows nothing, and denies.',
+      ),
     owner: Owner,
     until: Until,
     reviewBy: ReviewBy,
@@ -62,6 +86,13 @@ export const Access = z
     (access) => BLOCKS.some(({ key }) => access[key] !== undefined),
     'a rule has at least one of tools, resources, prompts and completion',
   )
+  .superRefine(({ when, ...access }, context) => {
+    const other = BLOCKS.find(({ key }) => key !== 'tools' && access[key] !== undefined);
+    const name = when === undefined || other === undefined ? undefined : knownForTools(when);
+    if (name === undefined) return;
+    const message = `${name} is known of calls of tools only: write ${other?.key} in a rule of their own`;
+    context.addIssue({ code: 'custom', path: ['when'], message });
+  })
   .describe(
     'Who may use which tools, resources and prompts of which servers. What no rule allows is denied.',
   );

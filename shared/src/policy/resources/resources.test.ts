@@ -52,7 +52,14 @@ test.each([
 });
 
 test.each([
-  ['when', { ...access, when: 'true' }, /Unrecognized key.*when/],
+  [
+    'a condition that is none',
+    { ...access, when: 'args.a ==' },
+    /column 8: it is not a CEL expression: found = but/,
+  ],
+  ['a condition on what is not there', { ...access, when: 'user == "a"' }, /column 1: there is no user/],
+  ['an unknown class of tools', { ...access, tools: { allowActions: ['write'] } }, /allowActions/],
+  ['no class of tools', { ...access, tools: { denyActions: [] } }, /denyActions/],
   ['rate', { ...access, rate: '60/m' }, /Unrecognized key.*rate/],
   ['approval', { ...access, approval: 'none' }, /Unrecognized key.*approval/],
   ['an unknown key in tools', { ...access, tools: { allow: ['x'], denied: [] } }, /denied/],

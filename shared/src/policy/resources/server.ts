@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import { parseSpiffeId } from '../../spiffe/id.ts';
 import { hostAndPort, MAX_PORT } from '../../text/address.ts';
+import { ACTIONS } from '../lookup/classes.ts';
 import { ClearField, MAX_CLEAR_FIELDS } from './clear.ts';
 import { Owner, ResourceName, refusedBecause, ToolPattern } from './fields.ts';
 import { ReviewBy, Until } from './until.ts';
@@ -58,6 +59,12 @@ export const McpServer = z
       .max(32)
       .optional()
       .describe('Arguments that records of calls have in clear (default: none, only their SHA-256).'),
+    era: z
+      .enum(['legacy'])
+      .optional()
+      .describe(
+        'Its gateway refuses messages of the other era, so that rules may read session (default: both).',
+      ),
     reviewBy: ReviewBy,
     class: z
       .enum(['tool-endpoint', 'delegated-auth', 'mixed'])
@@ -68,12 +75,14 @@ export const McpServer = z
         z.string().min(1).max(128),
         z.strictObject({
           action: z
-            .enum(['read', 'query', 'update', 'admin'])
-            .describe('Descriptive: what a call of the tool does. No rule can use it yet.'),
+            .enum(ACTIONS)
+            .describe('What a call of the tool does, for allowActions and denyActions of rules.'),
         }),
       )
       .optional()
-      .describe('Descriptive: the tools as their owner sees them. Listing a tool here permits nothing.'),
+      .describe(
+        'Classes of its tools, by name, glob or /regex/: a name beats patterns. This permits nothing.',
+      ),
   })
   .describe('An MCP server behind a gateway.');
 export type McpServer = z.infer<typeof McpServer>;

@@ -11,7 +11,7 @@ import { type Gate, type HeldLimits, heldBy } from '@chancery/agent/mcp/gateway/
 import { Listeners } from '@chancery/agent/mcp/gateway/listeners.ts';
 import { CallRecorder } from '@chancery/agent/mcp/gateway/records/record.ts';
 import { handle } from '@chancery/agent/mcp/gateway/request/handle.ts';
-import type { Begun, Seen } from '@chancery/agent/mcp/gateway/request/inbound.ts';
+import { type Begun, nothingSeen } from '@chancery/agent/mcp/gateway/request/inbound.ts';
 import { type Session, Sessions } from '@chancery/agent/mcp/gateway/sessions.ts';
 import type { Back, Outbound, Upstream } from '@chancery/agent/mcp/upstream/upstream.ts';
 import { refuse } from '@chancery/agent/mcp/wire/answer/reply.ts';
@@ -59,7 +59,7 @@ export interface OpenGate {
   close(): Promise<void>;
 }
 
-export const gatePeer = { id: TRIAGE, serial: '01' } as VerifiedSvid;
+export const gatePeer = { id: TRIAGE, serial: '01', certificate: { notBefore: NOW } } as VerifiedSvid;
 const STANDARD = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
 
 /** Node gives a GET none. */
@@ -111,7 +111,7 @@ export async function openGate(held: HeldLimits = {}): Promise<OpenGate> {
   };
   const server = createServer({ keepAlive: false });
   const take = (req: IncomingMessage, res: Begun['res']): void => {
-    const seen: Seen = { message: undefined, recordId: undefined, what: undefined };
+    const seen = nothingSeen(req.socket);
     const at = begun.push(0) - 1;
     const begin = (): void => {
       begun[at] = (begun[at] ?? 0) + 1;

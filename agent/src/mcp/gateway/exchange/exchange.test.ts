@@ -25,7 +25,7 @@ test('a request whose client has left already leaves no request of its session o
     request: undefined,
     session,
     pending: new Map(),
-    call: {},
+    call: { source: undefined },
   });
   let closed = 0;
   back.onClose(() => {
@@ -56,7 +56,7 @@ function exchangeOfRequest() {
     request,
     session: undefined,
     pending,
-    call: {},
+    call: { source: undefined },
   });
   const hold = { free: () => {}, onLost: () => {} };
   return { res, back, hold, pending, waiting, ends };
@@ -96,7 +96,7 @@ describe('what a server sends that is not whole', () => {
     };
     const gate = { unread: new Unread(), arriving, recorder } as unknown as Gate;
     const peer = { id: parseSpiffeId(`spiffe://prod.example/${name}`) } as VerifiedSvid;
-    const [era, call] = ['legacy', {}] as const;
+    const [era, call] = ['legacy', { source: undefined }] as const;
     const facts = { peer, era, request: undefined, session: undefined, pending: new Map(), call };
     return { res, back: new Exchange(gate, res, facts) };
   }

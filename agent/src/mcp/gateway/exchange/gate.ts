@@ -41,7 +41,7 @@ export interface ExchangeFacts {
   readonly session: Session | undefined;
   /** The session's pending requests, or this request alone. */
   readonly pending: Pending;
-  readonly call: Pick<OpenCall, 'cut'>;
+  readonly call: Pick<OpenCall, 'cut' | 'source'>;
 }
 
 export interface HeldLimits {

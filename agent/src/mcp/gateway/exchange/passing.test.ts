@@ -2,10 +2,11 @@ import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Message, Request, Response } from '@chancery/shared/mcp/message.ts';
-import { type Call, toolNamed, type What } from '@chancery/shared/policy/call.ts';
+import { toolNamed, type What } from '@chancery/shared/policy/call.ts';
+import { compileWhen, type When } from '@chancery/shared/policy/condition/when.ts';
 import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
-import { type Line, type Lines, Rules, type When } from '@chancery/shared/policy/rules.ts';
+import { type Line, type Lines, Rules } from '@chancery/shared/policy/rules.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';
@@ -17,7 +18,7 @@ import { type Pending, type PendingRequest, type Session, Sessions } from '../se
 import type { ExchangeFacts, Gate } from './gate.ts';
 import { Passing } from './passing.ts';
 
-const peer = { id: TRIAGE, serial: '01' } as VerifiedSvid;
+const peer = { id: TRIAGE, serial: '01', certificate: { notBefore: NOW } } as VerifiedSvid;
 const clock = new ManualClock(NOW);
 let events: object[];
 let refusedUpstream: [session: string | undefined, answer: Response][];
@@ -46,6 +47,7 @@ const request = (id: number | string, method: string): Request => ({
   method,
   params: undefined,
 });
+const FROM = { source: '192.0.2.7' };
 const ECHO = { kind: 'tool', name: 'echo' } as const;
 const asked = ({ id, method }: Request, what?: What): [number | string, PendingRequest] => [
   id,
@@ -55,7 +57,7 @@ const asked = ({ id, method }: Request, what?: What): [number | string, PendingR
 function passing(own: Request | undefined, changes: Partial<ExchangeFacts> & { what?: What } = {}): Passing {
   const { what, ...facts } = changes;
   const pending: Pending = new Map(own === undefined ? [] : [asked(own, what)]);
-  const all = { peer, era: 'legacy', request: own, session, pending, call: {}, ...facts } as const;
+  const all = { peer, era: 'legacy', request: own, session, pending, call: FROM, ...facts } as const;
   const passes = new Passing(gate, all);
   passes.session = all.session;
   return passes;
@@ -215,10 +217,7 @@ describe('a list of tools', () => {
     ...policy.current(),
     rulesFor: () => new Rules({ allow: [], ask: [], deny: [], ...lines }),
   });
-  const byArguments: When = {
-    text: 'owner is a',
-    holds: ({ arguments: args }) => (args === undefined ? undefined : args['owner'] === 'a'),
-  };
+  const byArguments = compileWhen('args.owner == "a"');
 
   test('has those that its caller may call', () => {
     expect(listed()).toEqual(['echo', 'get-sum']);
@@ -234,10 +233,12 @@ describe('a list of tools', () => {
   });
 
   test('asks with the session and the time', () => {
-    const seen: Call[] = [];
-    policy.publish(of({ allow: [line('echo', { text: 'seen', holds: (given) => seen.push(given) > 0 })] }));
+    const seen: object[] = [];
+    const sees: When = { text: 'sees', reads: new Set(), answer: (given) => seen.push(given) > 0 };
+    policy.publish(of({ allow: [line('echo', sees)] }));
     expect(listed()).toEqual(['echo']);
-    const where = { caller: TRIAGE, server: 'everything', session: session.id };
+    const whose = { caller: TRIAGE, certifiedAt: NOW, source: '192.0.2.7' };
+    const where = { ...whose, server: 'everything', session: session.id };
     expect(seen[0]).toEqual({ ...where, what: toolNamed('echo'), now: NOW });
     expect(listed({ session: undefined })).toEqual(['echo']);
     expect(seen.at(-1)).toMatchObject({ session: undefined });

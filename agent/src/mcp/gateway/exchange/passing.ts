@@ -107,7 +107,9 @@ export class Passing {
     return { ...this.#where, what, now: this.#gate.clock.now(), session: this.session?.id };
   }
 
-  get #where(): Pick<Call, 'caller' | 'server'> {
-    return { caller: this.#facts.peer.id, server: this.#gate.server };
+  get #where(): Pick<Call, 'caller' | 'certifiedAt' | 'source' | 'server'> {
+    const { peer, call } = this.#facts;
+    const whose = { caller: peer.id, certifiedAt: peer.certificate.notBefore, source: call.source };
+    return { ...whose, server: this.#gate.server };
   }
 }

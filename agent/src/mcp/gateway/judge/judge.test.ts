@@ -2,9 +2,10 @@ import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import type { Era } from '@chancery/shared/mcp/era.ts';
 import type { Message, Notification, Request } from '@chancery/shared/mcp/message.ts';
 import { toolNamed } from '@chancery/shared/policy/call.ts';
+import { compileWhen, type When } from '@chancery/shared/policy/condition/when.ts';
 import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
-import { type Line, type Lines, Rules, type When } from '@chancery/shared/policy/rules.ts';
+import { type Line, type Lines, Rules } from '@chancery/shared/policy/rules.ts';
 import { describe, expect, test } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';
 import { policyFor, TRIAGE } from '../../../../../test/kit/mcp/world/world.ts';
@@ -121,10 +122,7 @@ const line = (rule: string, pattern: string, when?: When): Line => ({
   pattern: compileToolPattern(pattern),
   ...(when === undefined ? {} : { when }),
 });
-const acme: When = {
-  text: 'owner is acme',
-  holds: (call) => (call.arguments === undefined ? undefined : call.arguments['owner'] === 'acme'),
-};
+const acme = compileWhen('args.owner == "acme"');
 const of = (lines: Partial<Lines>): Policy => ({
   ...policyFor(1, { allow: ['*'] }),
   rulesFor: () => new Rules({ allow: [], ask: [], deny: [], ...lines }),

@@ -4,7 +4,6 @@ import type { Call } from '@chancery/shared/policy/call.ts';
 import { decide, decideList, mayCall } from '@chancery/shared/policy/decide.ts';
 import { type Allowed, closed, type Decision, type Denied } from '@chancery/shared/policy/decision.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
-import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { OPEN_NOTIFICATIONS } from './open.ts';
 import type { Terms, Use } from './reader.ts';
 import { READERS } from './readers.ts';
@@ -16,12 +15,7 @@ export interface Verdict {
   readonly forwarded: Message;
 }
 
-export interface Situation extends Terms {
-  readonly caller: SpiffeId;
-  readonly server: string;
-  readonly now: Date;
-  readonly session: string | undefined;
-}
+export interface Situation extends Terms, Omit<Call, 'what' | 'arguments'> {}
 
 /** `entered` is the decision that lets the caller reach the server. Throws mcp_parse for a use that cannot be read. */
 export function judge(
@@ -45,7 +39,10 @@ export function judge(
   return { use, forwarded, decision: decide(policy, { ...where, what, arguments: given }) };
 }
 
-/** Why an open call, which was allowed, is denied now. Its arguments are not kept: a condition on them stays met. */
+/**
+ * Why an open call, which was allowed, is denied now. Its arguments are not kept: what a condition on them decides
+ * stays as it was.
+ */
 export function deniedMeanwhile(policy: Policy, call: Call): Denied | undefined {
   const decision = decide(policy, call);
   const asks = !decision.allow && decision.ask === true;

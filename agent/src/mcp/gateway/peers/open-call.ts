@@ -1,19 +1,22 @@
 /** A request that is open at the gateway, and what decides whether it may continue. */
 
 import type { What } from '@chancery/shared/policy/call.ts';
-import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 
 export interface OpenCall {
   /** The id of its record, and what it asked for by name, once it is decided. */
   recordId: string | undefined;
   what: What | undefined;
+  /** Its session, as the client knows it. */
+  session: string | undefined;
+  /** The IP address at the caller's end of its connection. */
+  readonly source: string | undefined;
   /** Why the gateway ended its connection, if it did. */
   cut?: string;
 }
 
-/** Whether the current policy allows this caller the server, or a use of it. */
-export type Allows = (id: SpiffeId, what: What | undefined) => boolean;
+/** Whether the current policy allows this caller the server, or what a call uses of it. */
+export type Allows = (caller: VerifiedSvid, call: OpenCall | undefined) => boolean;
 
 /** The terms by which a claim is judged. */
 export interface ClaimTerms {

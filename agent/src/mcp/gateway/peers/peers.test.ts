@@ -5,12 +5,12 @@ import type { CertifiedPeer, Connections } from '@chancery/shared/door/connectio
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
-import type { What } from '@chancery/shared/policy/call.ts';
 import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
 import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { clientTls, serverTls } from '@chancery/shared/tls/options.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
 import { serialOf } from '../../../../../test/kit/mcp/clients/open-calls.ts';
@@ -96,7 +96,12 @@ async function connect(svid: Svid | undefined): Promise<TLSSocket> {
 }
 
 const ECHO = { kind: 'tool', name: 'echo' } as const;
-const open = (): OpenCall => ({ recordId: undefined, what: undefined });
+const open = (): OpenCall => ({
+  recordId: undefined,
+  what: undefined,
+  session: undefined,
+  source: undefined,
+});
 const code = (refusal: string) => expect.objectContaining({ code: refusal });
 
 test('a request stands while its certificate does', async () => {
@@ -218,13 +223,13 @@ describe('of all connections', () => {
   });
 
   test('a policy cuts those of callers that it does not let in', () => {
-    peers.judgeAgain((caller) => caller === OTHER);
+    peers.judgeAgain((caller) => caller.id === OTHER);
     expect([isCut(), refused]).toEqual([[true, false], ['mcp_call']]);
   });
 
   test('a policy cuts those with a call of a tool that it denies', () => {
     for (const socket of [mine, theirs]) peers.begin(socket, { ...open(), what: ECHO });
-    peers.judgeAgain((caller, what) => what === undefined || caller === OTHER);
+    peers.judgeAgain((caller, call) => call === undefined || caller.id === OTHER);
     expect([isCut(), refused]).toEqual([[true, false], ['mcp_call']]);
   });
 
@@ -258,7 +263,7 @@ describe('a claim', () => {
   let next: TLSSocket;
   let recorded: unknown[];
   const terms = {
-    allows: (_id: unknown, what: What | undefined) => what?.name !== 'denied',
+    allows: (_: VerifiedSvid, call: OpenCall | undefined) => call?.what?.name !== 'denied',
     record: ({ serial }: { serial: string }, call: OpenCall) => void recorded.push([serial, call.what?.name]),
   };
   beforeEach(async () => {

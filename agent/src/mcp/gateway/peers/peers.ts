@@ -206,7 +206,7 @@ export class Peers {
     ensure(clock.now() < connection.until, 'expired_peer', `the certificate of ${next.id} has expired`);
     this.#ensureNotRevoked({ current: next, former: [] });
     this.#ensureNotRevoked(connection);
-    this.#ensureAllowed(connection, allows);
+    this.#ensureAllowed({ ...connection, current: next }, allows);
     const begun = Math.min(...[...connection.calls.values()].map((time) => time.getTime()));
     const until = new Date(Math.min(next.notAfter.getTime(), begun + maxCallSeconds * 1000));
     if (until <= connection.until) return;
@@ -271,11 +271,13 @@ export class Peers {
     else this.#cut(socket, `the certificate of ${current.id} has expired`);
   }
 
-  #ensureAllowed({ peer, calls }: Connection, allows: Allows): void {
-    ensure(allows(peer.id, undefined), 'mcp_call', `no rule lets ${peer.id} reach this server any more`);
-    for (const { what } of calls.keys())
-      if (what !== undefined)
-        ensure(allows(peer.id, what), 'mcp_call', `no rule lets ${peer.id} ${inWords(what)} any more`);
+  #ensureAllowed({ current, calls }: Connection, allows: Allows): void {
+    const { id } = current;
+    ensure(allows(current, undefined), 'mcp_call', `no rule lets ${id} reach this server any more`);
+    for (const call of calls.keys()) {
+      if (call.what === undefined) continue;
+      ensure(allows(current, call), 'mcp_call', `no rule lets ${id} ${inWords(call.what)} any more`);
+    }
   }
 
   #ensureNotRevoked({ current, former }: Pick<Connection, 'current' | 'former'>): void {

@@ -42,3 +42,8 @@ export function addressOf(socket: Duplex): string {
   const { address: single, network } = shareKeys(address);
   return network ?? single;
 }
+
+/** The IP address at the peer's end, as conditions read it: of IPv6 the short form (RFC 5952), without a zone. */
+export function sourceOf({ remoteAddress }: Socket): string | undefined {
+  return remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
+}

@@ -5,6 +5,7 @@ import { TLSSocket } from 'node:tls';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { toolNamed } from '@chancery/shared/policy/call.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { NOW } from '../../../../../test/kit/certificates.ts';
 import { ask } from '../../../../../test/kit/mcp/clients/ask.ts';
 import { claim, holdCalls, openCall, serialOf } from '../../../../../test/kit/mcp/clients/open-calls.ts';
 import { type FakeServer, startFakeServer } from '../../../../../test/kit/mcp/servers/server.ts';
@@ -77,12 +78,10 @@ test.each([
   ['calls a tool that is not', TRIAGE, 'other', false],
   ['has no rule, for a tool', id('agents/other'), 'echo', false],
 ] as const)('what allows a caller that %s', (_name, caller, tool, allowed) => {
-  expect(
-    allowsBy(policyFor(1, { allow: ['echo'] }), 'everything')(
-      caller,
-      tool === undefined ? undefined : toolNamed(tool),
-    ),
-  ).toBe(allowed);
+  const peer = { ...gatePeer, id: caller };
+  const what = tool === undefined ? undefined : toolNamed(tool);
+  const call = { recordId: undefined, session: undefined, source: undefined, what };
+  expect(allowsBy(policyFor(1, { allow: ['echo'] }), 'everything', NOW)(peer, call)).toBe(allowed);
 });
 
 describe('a claim is judged', () => {

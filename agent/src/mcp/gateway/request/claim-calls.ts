@@ -16,15 +16,17 @@ import { letIn } from './handle.ts';
 
 /** Whether the policy lets a caller use something of `server`, or reach the server at all where nothing is given. */
 export const allowsBy =
-  (policy: Policy, server: string): Allows =>
-  (caller, what) =>
-    what === undefined
-      ? decideServer(policy, caller, server).allow
-      : deniedMeanwhile(policy, { caller, server, what }) === undefined;
+  (policy: Policy, server: string, now: Date): Allows =>
+  ({ id: caller, certificate }, call) => {
+    if (call?.what === undefined) return decideServer(policy, caller, server).allow;
+    const { what, session, source } = call;
+    const whose = { caller, certifiedAt: certificate.notBefore, source };
+    return deniedMeanwhile(policy, { ...whose, server, what, session, now }) === undefined;
+  };
 
 /** The terms by the current policy. */
-export const termsOf = ({ policy, server, recorder }: Gate): ClaimTerms => ({
-  allows: allowsBy(policy.current(), server),
+export const termsOf = ({ policy, server, recorder, clock }: Gate): ClaimTerms => ({
+  allows: allowsBy(policy.current(), server, clock.now()),
   record: (next, { recordId }) => recorder.claimed(next, recordId),
 });
 

@@ -5,7 +5,8 @@ import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Message } from '@chancery/shared/mcp/message.ts';
-import { type Call, toolNamed } from '@chancery/shared/policy/call.ts';
+import { toolNamed } from '@chancery/shared/policy/call.ts';
+import type { When } from '@chancery/shared/policy/condition/when.ts';
 import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { type Lines, Rules } from '@chancery/shared/policy/rules.ts';
@@ -19,8 +20,9 @@ import type { Gate } from '../exchange/gate.ts';
 import { CallRecorder } from '../records/record.ts';
 import { type Session, Sessions } from '../sessions.ts';
 import { type Entering, enter } from './enter.ts';
+import { nothingSeen } from './inbound.ts';
 
-const peer = { id: TRIAGE, serial: '01' } as VerifiedSvid;
+const peer = { id: TRIAGE, serial: '01', certificate: { notBefore: NOW } } as VerifiedSvid;
 const allowing = (version: bigint, ...allow: string[]): Policy => policyFor(1, { allow }, version);
 
 let events: CallEvent[];
@@ -71,7 +73,7 @@ function entering(message: Message): Entering & { readonly end: () => [status: n
   const end = vi.spyOn(res, 'end');
   return {
     ...{ message, era: 'legacy', peer, res, session, pending: session.pending, bytes: 1 },
-    seen: { message, recordId: undefined, what: undefined },
+    seen: { ...nothingSeen(new Socket()), message, source: '192.0.2.7' },
     ensureStands() {
       if (fallen !== undefined) throw fallen;
     },
@@ -180,12 +182,12 @@ test('a call that has to be approved is denied, and its record says that nobody 
 });
 
 test('a condition sees who calls what with what, when and in which session', async () => {
-  const seen: Call[] = [];
-  const when = { text: 'seen', holds: (given: Call): boolean => seen.push(given) > 0 };
+  const seen: object[] = [];
+  const when: When = { text: 'sees', reads: new Set(), answer: (given) => seen.push(given) > 0 };
   policy.publish(policyOf({ allow: [{ rule: 'careful', kind: 'tool', pattern, when }] }));
   expect(await enter(gate, entering(call(1, 'echo', { message: 'hi' })))).toBeDefined();
   const [who, what] = [
-    { caller: TRIAGE, session: session.id },
+    { caller: TRIAGE, certifiedAt: NOW, source: '192.0.2.7', session: session.id },
     { server: 'everything', what: toolNamed('echo') },
   ];
   expect(seen).toEqual([{ ...who, ...what, arguments: { message: 'hi' }, now: NOW }]);

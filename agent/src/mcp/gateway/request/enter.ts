@@ -13,6 +13,7 @@ import { closed, type Denied } from '@chancery/shared/policy/decision.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { denial, writeJson } from '../../wire/answer/reply.ts';
 import type { Gate } from '../exchange/gate.ts';
+import { ensureEra } from '../judge/era.ts';
 import { judge, type Verdict } from '../judge/judge.ts';
 import type { Ruling } from '../records/fields.ts';
 import { addPending, ensureNew, type Pending, type PendingRequest, type Session } from '../sessions.ts';
@@ -56,6 +57,7 @@ export async function enter(gate: Gate, entering: Entering): Promise<Message | u
     const { recordId, ruling } = await gate.recorder.decided(peer, message, decide);
     seen.recordId = recordId;
     seen.what = whatOf(ruling);
+    seen.session = ruling.session;
     if (ruling.decision.allow) return forwarded;
     deny(entering, { ...ruling, decision: ruling.decision }, recordId);
     return undefined;
@@ -79,16 +81,18 @@ function ensureUnchanged(gate: Gate, entering: Entering): void {
 
 function rulingOn(
   gate: Gate,
-  { message, era, peer, session, bytes }: Entering,
+  { message, era, peer, session, bytes, seen }: Entering,
 ): Ruling & Pick<Verdict, 'forwarded'> {
   const { freeText, server } = gate;
   const policy = gate.policy.current();
+  ensureEra(policy, server, era);
   const about = { policy, session: session?.id, bytes };
   // Checked again: the body comes after the head, and there may be another policy.
   const entered = decideServer(policy, peer.id, server);
   if (!entered.allow)
     return { ...about, decision: entered, use: undefined, forwarded: message, reaches: false };
-  const where = { caller: peer.id, server, now: gate.clock.now(), session: session?.id };
+  const whose = { caller: peer.id, certifiedAt: peer.certificate.notBefore, source: seen.source };
+  const where = { ...whose, server, now: gate.clock.now(), session: session?.id };
   const { decision, ...verdict } = judge(policy, { ...where, era, freeText }, entered, message);
   return { ...about, ...verdict, decision: closed(decision), reaches: true };
 }

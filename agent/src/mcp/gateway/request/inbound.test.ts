@@ -8,7 +8,7 @@ import { gatePeer, type OpenGate, openGate } from '../../../../../test/kit/mcp/w
 import { STRANGER } from '../../../../../test/kit/mcp/world/world.ts';
 import { refusal } from '../../../../../test/kit/refusal.ts';
 import type { Peers } from '../peers/peers.ts';
-import { type Asking, begunBy, type Seen, sessionOf } from './inbound.ts';
+import { type Asking, begunBy, nothingSeen, type Seen, sessionOf } from './inbound.ts';
 
 let seen: Seen;
 /** What became of the request, as its connection knows it. */
@@ -21,7 +21,7 @@ const peers = {
   ensureStands: () => void known.push('stands'),
 } as Partial<Peers> as Peers;
 beforeEach(() => {
-  seen = { message: undefined, recordId: undefined, what: undefined };
+  seen = nothingSeen(new Socket());
   known = [];
 });
 

@@ -1,5 +1,6 @@
 /** A caller's request, with what is known of it while it is open. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Message } from '@chancery/shared/mcp/message.ts';
@@ -7,6 +8,7 @@ import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import type { Gate } from '../exchange/gate.ts';
 import type { OpenCall } from '../peers/open-call.ts';
 import type { Peers } from '../peers/peers.ts';
+import { sourceOf } from '../peers/places.ts';
 import type { Session } from '../sessions.ts';
 import type { Head } from './head.ts';
 
@@ -33,6 +35,12 @@ export interface Asking extends Begun {
 export interface Seen extends OpenCall {
   message: Message | undefined;
 }
+
+/** Of a request on this connection, before anything of it is read. */
+export const nothingSeen = (socket: Socket): Seen => ({
+  ...{ message: undefined, recordId: undefined, what: undefined, session: undefined },
+  source: sourceOf(socket),
+});
 
 /** Ties the request to its connection, whose certificate may end or be replaced while the request is open. */
 export function begunBy(peers: Peers, inbound: Inbound, seen: Seen): Begun {

@@ -159,6 +159,8 @@ export interface CallQuery {
   caller: string;
   server: string;
   tool: string;
+  /** The arguments of the call, a JSON object; empty if they are not known. */
+  arguments: string;
 }
 
 export interface ExplainResponse {
@@ -1227,7 +1229,7 @@ export const FactsQuery_AttributesEntry: MessageFns<FactsQuery_AttributesEntry> 
 };
 
 function createBaseCallQuery(): CallQuery {
-  return { caller: "", server: "", tool: "" };
+  return { caller: "", server: "", tool: "", arguments: "" };
 }
 
 export const CallQuery: MessageFns<CallQuery> = {
@@ -1240,6 +1242,9 @@ export const CallQuery: MessageFns<CallQuery> = {
     }
     if (message.tool !== "") {
       writer.uint32(26).string(message.tool);
+    }
+    if (message.arguments !== "") {
+      writer.uint32(34).string(message.arguments);
     }
     return writer;
   },
@@ -1279,6 +1284,14 @@ export const CallQuery: MessageFns<CallQuery> = {
             }
 
             message.tool = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.arguments = reader.string();
             continue;
           }
         }

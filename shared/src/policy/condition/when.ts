@@ -1,0 +1,97 @@
+/** `when` of a rule: a condition in CEL on the call, the same for every call of the same content. */
+import type { CelInput, CelResult } from '@bufbuild/cel';
+import type { Call } from '../call.ts';
+import { Memo } from '../memo.ts';
+import { checkCondition, type Name, parsed } from './check.ts';
+import { engine, planOf, type Variables } from './engine.ts';
+import { prepare } from './tree.ts';
+import { celOf, isWithinLimits, MAX_CHARACTERS, MAX_VALUES } from './values.ts';
+
+/** A condition on the call. */
+export interface When {
+  /** As it is written in the rule: conditions with the same text hold for the same calls. */
+  readonly text: string;
+  readonly reads: ReadonlySet<Name>;
+  /** True or false, or a sentence that says why it cannot be decided. Pure. */
+  readonly answer: (call: Call) => boolean | string;
+}
+
+/** So many different conditions are remembered; what is forgotten is parsed again. */
+export const MAX_CONDITIONS = 10_000;
+const known = new Memo<string, When>(MAX_CONDITIONS);
+
+/** Throws policy with column and reason. A text is checked once, and planned when it is first asked. */
+export function compileWhen(text: string): When {
+  return known.get(text, () => {
+    const { reads } = checkCondition(text);
+    let plan: ((variables: Variables) => CelResult) | undefined;
+    const answer = (call: Call): boolean | string => {
+      plan ??= plannedBy(text);
+      return said(plan(variablesOf(call, reads)));
+    };
+    return { text, reads, answer: (call) => answersTo(call).get(text, () => answer(call)) };
+  });
+}
+
+/** What the condition reads that only calls of tools have. */
+export const knownForTools = (text: string): Name | undefined =>
+  [...compileWhen(text).reads].find((name) => name === 'tool' || name === 'args');
+
+function plannedBy(text: string): (variables: Variables) => CelResult {
+  const { expr } = parsed(text);
+  const fixed = prepare(expr);
+  const plan = planOf(expr);
+  return Object.keys(fixed).length === 0 ? plan : (variables) => plan({ ...variables, ...fixed });
+}
+
+function said(result: CelResult): boolean | string {
+  if (engine().isCelError(result)) return `cannot be decided: ${result.message}`;
+  return typeof result === 'boolean' ? result : 'is neither true nor false';
+}
+
+/** Several rules may ask the same of one call. */
+const answered = new WeakMap<Call, Memo<string, boolean | string>>();
+
+function answersTo(call: Call): Memo<string, boolean | string> {
+  const before = answered.get(call);
+  if (before !== undefined) return before;
+  const answers = new Memo<string, boolean | string>(MAX_CONDITIONS);
+  answered.set(call, answers);
+  return answers;
+}
+
+/** Without a prototype: the engine looks names up in it. */
+function variablesOf(call: Call, reads: ReadonlySet<Name>): Variables {
+  const variables: Record<string, CelInput> = Object.create(null);
+  for (const name of reads) variables[name] = VALUES[name](call) ?? unknown(`${name} is not known`);
+  return variables;
+}
+
+/** An error, so that has() cannot take what is unknown for what is not there. */
+const unknown = (says: string) => engine().celError(says) as unknown as CelInput;
+
+const VALUES: Readonly<Record<Name, (call: Call) => CelInput | undefined>> = {
+  caller: ({ caller, certifiedAt, now }) => {
+    const fields = new Map<string, CelInput>([['id', caller]]);
+    if (certifiedAt !== undefined && now !== undefined)
+      fields.set('certificateAge', { $typeName: 'google.protobuf.Duration', ...split(now, certifiedAt) });
+    return engine().celMap(fields);
+  },
+  server: ({ server }) => server,
+  tool: ({ what }) => (what.kind === 'tool' ? what.name : undefined),
+  args: ({ what, arguments: args }) => {
+    if (what.kind !== 'tool') return undefined;
+    if (args === undefined || isWithinLimits(args)) return args && celOf(args);
+    return unknown(`args has more than ${MAX_CHARACTERS} characters or ${MAX_VALUES} values`);
+  },
+  session: ({ session }) => (session === undefined ? undefined : engine().celMap(new Map([['id', session]]))),
+  now: ({ now }) => now && { $typeName: 'google.protobuf.Timestamp', ...split(now, new Date(0)) },
+  source: ({ source }) => source,
+};
+
+/** The time from one to the other. */
+function split(to: Date, from: Date): { readonly seconds: bigint; readonly nanos: number } {
+  const ms = to.getTime() - from.getTime();
+  const seconds = Math.floor(ms / 1000);
+  return { seconds: BigInt(seconds), nanos: (ms - seconds * 1000) * 1_000_000 };
+}
