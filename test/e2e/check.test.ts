@@ -1,6 +1,15 @@
 /** `check` finds what `serve` would refuse, and changes nothing. */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, cpSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { readCaConfig } from '@chancery/ca/config.ts';
@@ -28,6 +37,14 @@ let ca: CaFolder;
 beforeAll(async () => {
   writeFileSync(join(dir, 'roots.pem'), pems.join(''));
   ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {}, tpm: { roots: ['roots.pem'] } } });
+});
+
+test('the key of a standby root is on this machine until somebody moves it, which check says', async () => {
+  const says =
+    /^(warning: attestors.*\n)?warning: the key of root \w+, which stands by, is on this machine \(dataDir\/standby\): /;
+  expect(await ca.cli('check')).toMatchObject({ status: 0, stderr: expect.stringMatching(says) });
+  renameSync(join(dir, 'data/standby'), join(dir, 'standby-elsewhere'));
+  expect((await ca.cli('check')).stderr).not.toMatch(says);
 });
 
 test('an unusable root of a file is a warning at serve and check, and an error at check --strict', async () => {

@@ -77,17 +77,19 @@ test('I148 rotates once after the other person has countersigned it', async () =
   });
   await login('bob');
   expect((await as('bob', 'countersign')).stdout).toMatch(
-    /\n1 +rotate +at stage idle .*, intermediate +ada of http/,
+    /\n1 +rotate +makes an intermediate .*, now at stage idle \(.*\) +ada of http/,
   );
   expect(await as('bob', 'countersign', '1', '--dry-run')).toMatchObject({
     status: 0,
-    stdout: expect.stringMatching(/^would countersign request 1: rotate at stage idle .*, intermediate\n/),
+    stdout: expect.stringMatching(
+      /^would countersign request 1: rotate makes an intermediate .*, now at stage idle .*\n/,
+    ),
   });
   expect(await as('ada', ...rotate)).toMatchObject({ status: 1 });
   expect(await as('bob', 'countersign', '1')).toMatchObject({
     status: 0,
     stdout: expect.stringMatching(
-      /^countersigned request 1: rotate at stage idle .*, intermediate\nfor ada of /,
+      /^countersigned request 1: rotate makes an intermediate .*, now at stage idle .*\nfor ada of /,
     ),
   });
   // Another form of the command is another use.

@@ -11,7 +11,7 @@ import type { Authorities } from '../authority/authorities.ts';
 import { ensureKnown } from '../rotation/fit.ts';
 import { glanceOf } from '../rotation/glance.ts';
 import { behind, type LookDeps } from '../rotation/look.ts';
-import { type Agree, NEXT, type StepOrder, type Waiver } from '../rotation/status.ts';
+import { type Agree, leftBehindBy, NEXT, type StepOrder, type Waiver } from '../rotation/status.ts';
 import type { TaintDeps, TaintOrder } from '../rotation/taint.ts';
 import type { AuthorityMove, Numbered, StoredJwtKey } from '../store/store.ts';
 import { type JwtKeyDeps, makeJwtKey } from './keys.ts';
@@ -114,7 +114,8 @@ async function next(order: StepOrder, by: string, deps: JwtRotationDeps): Promis
   if (standing.stage === 'published')
     await move(jwtActiveMoves(standing.active, key), waivedOf(order, by, status), deps);
   else await move([{ serial: key.serial, from: key.state, to: 'removed' }], { by }, deps);
-  return { ...(await statusNow(deps)), made };
+  const stragglers = standing.stage === 'published' ? status.stragglers : [];
+  return { ...(await statusNow(deps)), made, leftBehind: leftBehindBy({ stragglers, unheard: [] }) };
 }
 
 /** What the audit log keeps of an operator who did not wait. */

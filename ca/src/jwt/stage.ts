@@ -27,6 +27,8 @@ export interface JwtStatus extends JwtStanding, Pick<Found, 'agents' | 'straggle
   /** As of `RotationStatus`. */
   readonly waits: readonly string[];
   readonly made?: NextStep;
+  readonly leftBehind?: readonly string[];
+  readonly would?: string;
 }
 
 /** Another process of this CA reads the records once a minute; and a minute for the clocks of verifiers. */

@@ -47,6 +47,7 @@ export function homesBy(
     throw new IdentityError('key_wrong', `${says}: configure it below keys`);
   };
   const of = ({ home, algorithm }: NewKeys): KeyHome => ({
+    next: { home, algorithm },
     create: async (label, own = algorithm) => homeOf({ home, reference: label }).create(label, own),
     ready: async () => homeOf({ home, reference: 'that is new' }).ready?.(),
     has: async (place) => homeOf(place).has(place),

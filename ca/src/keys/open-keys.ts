@@ -36,7 +36,9 @@ export async function openKeys(config: KeysConfig, at: KeysAt): Promise<OpenKeys
     [STANDBY, spare],
     [OFFLINE, offlineKeys],
   ]);
-  const standby = { ...spare, create: (label: string) => spare.create(label, config.root.algorithm) };
+  const { algorithm } = config.root;
+  const next = { home: STANDBY, algorithm };
+  const standby = { ...spare, next, create: (label: string) => spare.create(label, algorithm) };
   const refusedFile = join(folder, 'refused-pin');
   const { pkcs11, 'aws-kms': aws } = config;
   const token = pkcs11 && (await openPkcs11({ ...pkcs11, refusedFile, keyEncryptionKey }));

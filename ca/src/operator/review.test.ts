@@ -45,6 +45,14 @@ async function issued(days: number): Promise<void> {
 }
 const event = { type: 'agent.acknowledged', sequence: 1 } as const;
 
+/** As if they had been applied so many days ago. */
+async function appliedAgo(days: number, ...resources: readonly object[]): Promise<void> {
+  const now = rpc.clock.now();
+  rpc.clock.jump(ago(days));
+  await applied(rpc, ...resources);
+  rpc.clock.jump(now);
+}
+
 test.each<[string, object, number, readonly Why[] | undefined]>([
   ['used lately', {}, 89, undefined],
   ['used long ago', {}, 91, ['unused']],
@@ -57,7 +65,7 @@ test.each<[string, object, number, readonly Why[] | undefined]>([
 });
 
 test('an Identity without any certificate on record is unused, and one that ends within 30 days is named', async () => {
-  await applied(rpc, { ...identity, until: inDays(29) });
+  await appliedAgo(90, { ...identity, until: inDays(29) });
   expect(await why()).toEqual({ Identity: ['unused', 'ending'] });
   await applied(rpc, { ...identity, until: inDays(31), reviewBy: inDays(1) });
   await issued(1);
@@ -65,10 +73,27 @@ test('an Identity without any certificate on record is unused, and one that ends
   expect(await list(true)).toHaveLength(1);
 });
 
+test('a resource that came less than 90 days ago and was not used yet is not unused', async () => {
+  await appliedAgo(90, identity);
+  await appliedAgo(89, identity, { ...identity, name: 'x', id: `${ID}/x` });
+  expect((await list(true)).map(({ resource, isNew, why: found }) => [resource.name, isNew, found])).toEqual([
+    ['w', false, ['unused']],
+    ['x', true, []],
+  ]);
+});
+
 test('a server or rule is unused only where its own gateway has reported calls for 90 days', async () => {
   const quiet = { ...server, name: 'quiet', identity: `${ID}/quiet` };
   const both = { ...access, name: 'both', servers: ['s', 'quiet'] };
-  await applied(rpc, identity, { ...identity, name: 'x', id: quiet.identity }, server, quiet, access, both);
+  await appliedAgo(
+    100,
+    identity,
+    { ...identity, name: 'x', id: quiet.identity },
+    server,
+    quiet,
+    access,
+    both,
+  );
   const unused = async () =>
     (await list()).map(({ resource }) => resource.name).filter((name) => name !== 'x');
   await issued(1);
@@ -114,7 +139,7 @@ test.each<[string, object, object?]>([
   ['that only quotes one', { server: 'mine', detail: '"type":"call.recorded","server":"s","rule":"a"' }],
 ])('I175 no call %s says that a server or a rule is in use', async (_, record, event = {}) => {
   const mine = { ...server, name: 'mine', identity: `${ID}/mine` };
-  await applied(rpc, identity, { ...identity, name: 'x', id: mine.identity }, server, mine, access);
+  await appliedAgo(100, identity, { ...identity, name: 'x', id: mine.identity }, server, mine, access);
   await called({ stage: 'answered' }, {}, 91);
   await called({ server: 'mine', stage: 'answered' }, { reporter: mine.identity }, 91);
   await called({ rule: 'a', ...record }, event);

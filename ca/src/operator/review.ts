@@ -11,7 +11,7 @@ import { reading, type VerbDeps, writing } from './verb.ts';
 
 export interface ReviewDeps extends VerbDeps {
   readonly registry: Pick<Registry, 'sets'>;
-  readonly store: Pick<OperatorStore, 'identityUses' | 'signOffs' | 'signOff'> & ReadsCalls;
+  readonly store: Pick<OperatorStore, 'identityUses' | 'resourcesAt' | 'signOffs' | 'signOff'> & ReadsCalls;
   /** Who has signed in here, by all names that an `owner` may have for them. */
   readonly people: () => Promise<readonly SeenPerson[]>;
 }
@@ -24,9 +24,9 @@ export interface SeenPerson {
 }
 
 /**
- * Why a resource is listed. `unused`: for 90 days, or never on record. `overdue`: its reviewBy has passed. `next-date`:
- * likewise, and it was signed off as it is, so a next reviewBy is missing. `ended`, `ending`: its until has passed, or
- * comes within 30 days. `owner`: who owns it has signed in here, and not for 90 days.
+ * Why a resource is listed. `unused`: for 90 days, or never on record and in force for so long. `overdue`: its reviewBy
+ * has passed. `next-date`: likewise, and it was signed off as it is, so a next reviewBy is missing. `ended`, `ending`:
+ * its until has passed, or comes within 30 days. `owner`: who owns it has signed in here, and not for 90 days.
  */
 export type Why = 'unused' | 'overdue' | 'next-date' | 'ended' | 'ending' | 'owner';
 
@@ -38,6 +38,8 @@ export interface Reviewed {
   readonly lastUse: Date | undefined;
   /** False if nothing on record could say it: then it is not unused. */
   readonly isUseKnown: boolean;
+  /** True if no resource of this name was in force 90 days ago: one without a use is not unused yet. */
+  readonly isNew: boolean;
   /** Of the resource as it is. */
   readonly signedOff: MadeSignOff | undefined;
   /** Undefined if nobody of the owner's name has signed in here. */
@@ -91,6 +93,7 @@ async function review(all: boolean, deps: ReviewDeps): Promise<readonly Reviewed
   const [signOffs, people] = [await deps.store.signOffs(), await deps.people()];
   const identities = await identityUses(deps);
   const calls = await callUses(resources, now, deps);
+  const known = await keysAt(addSeconds(now, -UNUSED_SECONDS), deps);
   const listed = resources.map((resource): Reviewed => {
     const digest = digestOf(resource);
     const { kind, name, owner, reviewBy } = resource;
@@ -102,19 +105,28 @@ async function review(all: boolean, deps: ReviewDeps): Promise<readonly Reviewed
     };
     const seen = owner === undefined ? [] : people.filter(({ names }) => names.includes(owner));
     const ownerSeen = newest(seen.map(({ lastSignIn }) => lastSignIn));
-    const found = { resource, digest, isUseKnown, lastUse, signedOff: signOffs.find(isSame), ownerSeen };
+    const isNew = !known.has(`${kind}/${name}`);
+    const found = {
+      resource,
+      digest,
+      isUseKnown,
+      lastUse,
+      isNew,
+      signedOff: signOffs.find(isSame),
+      ownerSeen,
+    };
     return { ...found, why: whyOf(found, now) };
   });
   return all ? listed : listed.filter(({ why }) => why.length > 0);
 }
 
 function whyOf(
-  { resource, isUseKnown, lastUse, signedOff, ownerSeen }: Omit<Reviewed, 'why'>,
+  { resource, isUseKnown, lastUse, isNew, signedOff, ownerSeen }: Omit<Reviewed, 'why'>,
   now: Date,
 ): readonly Why[] {
   const why: Why[] = [];
   const isLongAgo = (time: Date): boolean => addSeconds(time, UNUSED_SECONDS) < now;
-  if (isUseKnown && (lastUse === undefined || isLongAgo(lastUse))) why.push('unused');
+  if (isUseKnown && (lastUse === undefined ? !isNew : isLongAgo(lastUse))) why.push('unused');
   const { reviewBy } = resource;
   if (reviewBy !== undefined && new Date(reviewBy) <= now)
     why.push(signedOff === undefined ? 'overdue' : 'next-date');
@@ -123,6 +135,16 @@ function whyOf(
   else if (end !== undefined && end <= addSeconds(now, ENDING_SECONDS)) why.push('ending');
   if (ownerSeen !== undefined && isLongAgo(ownerSeen)) why.push('owner');
   return why;
+}
+
+/** Kinds and names of the resources that were in force then. */
+async function keysAt(time: Date, { store }: ReviewDeps): Promise<ReadonlySet<string>> {
+  // Written by the registry, from this very type.
+  const list = JSON.parse((await store.resourcesAt(time)) ?? '[]') as readonly Pick<
+    Resource,
+    'kind' | 'name'
+  >[];
+  return new Set(list.map(({ kind, name }) => `${kind}/${name}`));
 }
 
 /** Reads all records of certificates, page by page. */

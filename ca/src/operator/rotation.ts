@@ -7,13 +7,22 @@ import { labelOf } from '../ceremony/block.ts';
 import { type RootFile, readRoot } from '../ceremony/root.ts';
 import { VOUCHER_LABEL } from '../ceremony/voucher.ts';
 import type { AskedAbove, AskOrder, Cross, ImportedCross, TakeOrder } from '../cross/cross.ts';
+import {
+  beginEffectOf,
+  intermediateEffectOf,
+  jwtEffectOf,
+  type NextKeys,
+  nextEffectOf,
+  rollbackEffectOf,
+  standbyEffectOf,
+} from '../jwt/effects.ts';
 import type { Rotations } from '../jwt/rotations.ts';
 import { type JwtStatus, jwtStandingOf } from '../jwt/stage.ts';
 import type { Imported } from '../offline/intermediates.ts';
 import type { OpenRequest } from '../offline/open.ts';
 import type { Requests } from '../offline/requests.ts';
 import { standingOf } from '../rotation/stage.ts';
-import { type Agree, NEXT, type RotationStatus, type StepOrder } from '../rotation/status.ts';
+import type { Agree, RotationStatus, StepOrder } from '../rotation/status.ts';
 import type { TaintOrder, TaintReport } from '../rotation/taint.ts';
 import type { AllAuthorities } from '../store/jwt-store.ts';
 import type { VerbName } from './roles.ts';
@@ -23,6 +32,7 @@ export interface RotateDeps extends VerbDeps {
   readonly rotation: Rotations;
   readonly requests: Pick<Requests, 'open' | 'ask' | 'take' | 'keepUp'>;
   readonly cross: Cross;
+  readonly keys: NextKeys;
 }
 
 export interface RotateOrder {
@@ -49,59 +59,89 @@ const MAX_REASON = 500;
 
 const jwtVerbs = (deps: RotateDeps) => ({
   rotateJwt: stepping<JwtOrder, JwtStatus>(
-    'rotateJwt',
-    ({ step, ...order }) => `JWT key, ${step}${aboutOf(order)}`,
-    ({ step, ...order }, by, agree) => {
-      ensureMeant(order);
-      if (step === 'next') return deps.rotation.jwt.next(order, by, agree);
-      if (step === 'begin') return deps.rotation.jwt.start(by, order.dryRun, agree);
-      return deps.rotation.jwt.rollback(by, order.dryRun, agree);
+    {
+      name: 'rotateJwt',
+      about: ({ step, ...order }) => `JWT key, ${step}${aboutOf(order)}`,
+      effect: ({ step, ...order }, all) => `${jwtEffectOf(step, all, deps.keys)}${aboutOf(order)}`,
+      run: ({ step, ...order }, by, agree) => {
+        ensureMeant(order);
+        if (step === 'next') return deps.rotation.jwt.next(order, by, agree);
+        if (step === 'begin') return deps.rotation.jwt.start(by, order.dryRun, agree);
+        return deps.rotation.jwt.rollback(by, order.dryRun, agree);
+      },
     },
     deps,
   ),
   jwtRotationStatus: reading('jwtRotationStatus', (_: undefined) => deps.rotation.jwt.status(), deps),
 });
 
+/** What puts a root into the bundle, or another intermediate in place. */
+const beginVerbs = (deps: RotateDeps) => ({
+  rotate: stepping<RotateOrder, RotationStatus>(
+    {
+      name: 'rotate',
+      about: ({ intermediate, root = NO_ROOT_FILE }) =>
+        intermediate
+          ? 'intermediate'
+          : root.length === 0
+            ? 'root'
+            : `to the root with SHA-256 ${sumOf(root)}`,
+      effect: ({ intermediate, root = NO_ROOT_FILE }, all) =>
+        intermediate
+          ? intermediateEffectOf(all, deps.keys)
+          : beginEffectOf(all, deps.keys, root.length === 0 ? undefined : sumOf(root)),
+      run: ({ intermediate, dryRun, root = NO_ROOT_FILE }, by, agree) =>
+        intermediate
+          ? deps.rotation.renewIntermediate(by, dryRun, agree)
+          : deps.rotation.start(by, dryRun, agree, rootIn(root)),
+    },
+    deps,
+  ),
+  standBy: stepping<RollbackOrder, RotationStatus>(
+    {
+      name: 'standBy',
+      about: () => 'standby root',
+      effect: (_, all) => standbyEffectOf(all, deps.keys),
+      run: ({ dryRun }, by, agree) => deps.rotation.standBy(by, dryRun, agree),
+    },
+    deps,
+  ),
+});
+
 /** Each resolves with the status after it, and agents are told by then. Throws rotation with what a step waits for. */
 export const rotationVerbs = (deps: RotateDeps) => ({
   ...jwtVerbs(deps),
-  rotate: stepping<RotateOrder, RotationStatus>(
-    'rotate',
-    ({ intermediate, root = NO_ROOT_FILE }) =>
-      intermediate ? 'intermediate' : root.length === 0 ? 'root' : `to the root with SHA-256 ${sumOf(root)}`,
-    ({ intermediate, dryRun, root = NO_ROOT_FILE }, by, agree) =>
-      intermediate
-        ? deps.rotation.renewIntermediate(by, dryRun, agree)
-        : deps.rotation.start(by, dryRun, agree, rootIn(root)),
-    deps,
-  ),
+  ...beginVerbs(deps),
   rotateNext: stepping<StepOrder, RotationStatus>(
-    'rotateNext',
-    (order) => `root${aboutOf(order)}`,
-    (order, by, agree) => {
-      ensureMeant(order);
-      return deps.rotation.next(order, by, agree);
+    {
+      name: 'rotateNext',
+      about: (order) => `root${aboutOf(order)}`,
+      effect: (order, all) => `${nextEffectOf(all)}${aboutOf(order)}`,
+      run: (order, by, agree) => {
+        ensureMeant(order);
+        return deps.rotation.next(order, by, agree);
+      },
     },
     deps,
   ),
   rotateRollback: stepping<RollbackOrder, RotationStatus>(
-    'rotateRollback',
-    () => 'root',
-    ({ dryRun }, by, agree) => deps.rotation.rollback(by, dryRun, agree),
-    deps,
-  ),
-  standBy: stepping<RollbackOrder, RotationStatus>(
-    'standBy',
-    () => 'standby root',
-    ({ dryRun }, by, agree) => deps.rotation.standBy(by, dryRun, agree),
+    {
+      name: 'rotateRollback',
+      about: () => 'root',
+      effect: (_, all) => rollbackEffectOf(all),
+      run: ({ dryRun }, by, agree) => deps.rotation.rollback(by, dryRun, agree),
+    },
     deps,
   ),
   taint: stepping<TaintOrder, TaintReport>(
-    'taint',
-    ({ authority, reason }) => `authority ${authority}, because: ${reason}`,
-    (order, by, agree) => {
-      ensureReason(order.reason, 'taint');
-      return deps.rotation.taint(order, by, agree);
+    {
+      name: 'taint',
+      about: ({ authority, reason }) => `authority ${authority}, because: ${reason}`,
+      effect: ({ authority, reason }) => `takes authority ${authority} away, because: ${reason}`,
+      run: (order, by, agree) => {
+        ensureReason(order.reason, 'taint');
+        return deps.rotation.taint(order, by, agree);
+      },
     },
     deps,
   ),
@@ -110,11 +150,18 @@ export const rotationVerbs = (deps: RotateDeps) => ({
   rotationStatus: reading('rotationStatus', (_: undefined) => deps.rotation.status(), deps),
 });
 
+interface Stepping<Order, Answer> {
+  readonly name: VerbName;
+  /** For the audit log. */
+  readonly about: (order: Order) => string;
+  /** What it does from there, for a second person and of a dry run. */
+  readonly effect: (order: Order, all: AllAuthorities) => string;
+  readonly run: (order: Order, by: string, agree: Agree | undefined) => Promise<Answer>;
+}
+
 /** A countersignature is for the step from where the authorities are: once they have moved it would be another step. */
 function stepping<Order extends { readonly dryRun: boolean }, Answer>(
-  name: VerbName,
-  about: (order: Order) => string,
-  run: (order: Order, by: string, agree: Agree | undefined) => Promise<Answer>,
+  { name, about, effect, run }: Stepping<Order, Answer>,
   deps: RotateDeps,
 ): Verb<Order, Answer> {
   const agreeOf =
@@ -123,7 +170,7 @@ function stepping<Order extends { readonly dryRun: boolean }, Answer>(
       const records = [...all.authorities, ...all.jwtKeys];
       const authorities = records.map(({ serial, state }) => [serial, state]);
       const place = name === 'rotateJwt' ? jwtPlaceOf(all) : placeOf(all);
-      return takeSecond({ exact: { order, authorities }, about: [place, about(order)] });
+      return takeSecond({ exact: { order, authorities }, about: [effect(order, all), place] });
     };
   return writing<Order, Answer>(
     {
@@ -132,7 +179,13 @@ function stepping<Order extends { readonly dryRun: boolean }, Answer>(
       look: (order, by) => run({ ...order, dryRun: true }, by, undefined),
       takesSecond: true,
       run: async (order, by, acting) => {
-        if (order.dryRun) return run(order, by, undefined);
+        if (order.dryRun) {
+          let would = '';
+          const answer = await run(order, by, async (all) => {
+            would = effect(order, all);
+          });
+          return { ...answer, would };
+        }
         const answer = await run(order, by, agreeOf(order, acting));
         // What the step has to ask an offline root for, it asks now.
         await deps.requests.keepUp();
@@ -143,18 +196,18 @@ function stepping<Order extends { readonly dryRun: boolean }, Answer>(
   );
 }
 
-/** For the second person: the stage, the roots, and what `rotate next` does. */
+/** For the second person: where the authorities are. */
 function placeOf({ authorities }: AllAuthorities): string {
   const { stage, active, other } = standingOf(authorities);
   const others = other === undefined ? '' : `, root ${other.serial} is ${other.state}`;
-  return `at stage ${stage} (root ${active.serial} signs${others}; the next step is to ${NEXT[stage]})`;
+  return `now at stage ${stage} (root ${active.serial} signs${others})`;
 }
 
 /** As `placeOf`, of the JWT key. */
 function jwtPlaceOf({ jwtKeys }: AllAuthorities): string {
   const { stage, active, other } = jwtStandingOf(jwtKeys);
   const others = other === undefined ? '' : `, key ${other.serial} is ${other.state}`;
-  return `at stage ${stage} of the JWT key (${active.serial} signs${others}; the next step is to ${NEXT[stage]})`;
+  return `now at stage ${stage} of the JWT key (${active.serial} signs${others})`;
 }
 
 /** Throws message_parse, spiffe_id. */

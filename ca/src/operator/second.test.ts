@@ -153,30 +153,53 @@ describe('I176 a countersignature is for what was asked for, and not for what th
     (await rpc.store.authorities()).flatMap(({ kind, state }) => (kind === 'root' ? [state] : []));
   const first = async () => (await rpc.store.authorities()).find(({ kind }) => kind === 'root')?.serial ?? '';
 
-  test.each<[string, (asker: Asker) => Promise<unknown>, readonly string[], unknown?]>([
+  test.each<[string, (asker: Asker) => Promise<unknown>, readonly string[], RegExp, unknown?]>([
     [
       'rotate',
       (asker) => operator.rotate(asker)({ intermediate: false, ...once }),
       [],
+      /^makes a root and puts it into the bundle; nothing signs with it yet, /,
       refusal('rotation', /^a rotation is under way/),
     ],
-    ['rotate', (asker) => operator.rotate(asker)({ intermediate: true, ...once }), []],
-    ['rotateNext', (asker) => operator.rotateNext(asker)(step), ['rotate']],
-    ['rotateRollback', (asker) => operator.rotateRollback(asker)(once), ['rotate']],
-    ['standBy', (asker) => operator.standBy(asker)(once), []],
+    [
+      'rotate',
+      (asker) => operator.rotate(asker)({ intermediate: true, ...once }),
+      [],
+      /^makes an intermediate under root \w+, which signs at once, /,
+    ],
+    [
+      'rotateNext',
+      (asker) => operator.rotateNext(asker)(step),
+      ['rotate'],
+      /^lets root \w+ sign, now at stage published \(root \w+ signs, root \w+ is published\)$/,
+    ],
+    [
+      'rotateRollback',
+      (asker) => operator.rotateRollback(asker)(once),
+      ['rotate'],
+      /^removes root \w+, which nobody relies on yet, /,
+    ],
+    [
+      'standBy',
+      (asker) => operator.standBy(asker)(once),
+      [],
+      /^makes a root that stands by, on this machine /,
+    ],
     [
       'taint',
       async (asker) => operator.taint(asker)({ authority: await first(), reason: 'x', ...once }),
       ['rotate'],
+      /^takes authority \w+ away, because: x, /,
     ],
-  ])('%s %#', async (verb, ask, before, refused) => {
+  ])('%s %#', async (verb, ask, before, says, refused) => {
     if (before.length > 0) await operator.rotate(root)({ intermediate: false, ...once });
     await expect(ask(ada)).rejects.toThrow(needed(verb));
     const [request] = await operator.requests(bob)(undefined);
+    expect(request?.about).toMatch(says);
     expect(request?.about).toMatch(
       before.length > 0
-        ? /^at stage published \(root \w+ signs, root \w+ is published; the next step is to activate\), /
-        : /^at stage idle \(root \w+ signs; the next step is to prepare\), /,
+        ? /, now at stage published \(root \w+ signs, root \w+ is published\)$/
+        : /, now at stage idle \(root \w+ signs\)$/,
     );
     await operator.countersign(bob)(1);
     // Somebody else moves the authorities meanwhile.

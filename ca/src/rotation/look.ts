@@ -7,6 +7,7 @@ import type { Agents, LiveAgent } from '../agents/agents.ts';
 import { keyOf, OWN_NODE } from '../agents/holders.ts';
 import { saysLacking } from '../authority/above.ts';
 import type { AuthorityDeps } from '../authority/certify.ts';
+import { standbyKeysHere } from '../keys/standby-here.ts';
 import type { AgentStore, Holding, HoldingsPage, StoredAuthority } from '../store/store.ts';
 import { missing } from './offline.ts';
 import { issuersUnder, type Standing } from './stage.ts';
@@ -57,6 +58,7 @@ export async function look(
   };
   const found = {
     above: saysLacking(records, now),
+    warnings: await standbyKeysHere(records, deps.keys),
     missing: await missing(records, standing, deps),
     agents: connected.length,
     stragglers: [],

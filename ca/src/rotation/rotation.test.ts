@@ -81,7 +81,7 @@ describe('a whole rotation', () => {
     await expect(next()).rejects.toThrow(
       refusal(
         'rotation',
-        /^not yet: not acknowledged by 1 of 1 connected agents: the bundle with the new root$/,
+        /^not yet: not acknowledged by 1 of 1 connected agents: the bundle with the new root \(\S+\)\. `chancery-ca rotate status` lists/,
       ),
     );
     live.acknowledge();

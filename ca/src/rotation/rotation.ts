@@ -16,7 +16,15 @@ import { glanceOf } from './glance.ts';
 import { heldUnder, look } from './look.ts';
 import { intermediateUnder } from './offline.ts';
 import { activeMoves, intermediateMoves, issuersUnder, removeMoves } from './stage.ts';
-import { type Agree, NEXT, type RotationStatus, type StepOrder, statusOf, totalOf } from './status.ts';
+import {
+  type Agree,
+  leftBehindBy,
+  NEXT,
+  type RotationStatus,
+  type StepOrder,
+  statusOf,
+  totalOf,
+} from './status.ts';
 import { type MovedEvent, move, otherOf, type RotationDeps, read, statusNow } from './step.ts';
 import { type TaintOrder, taint } from './taint.ts';
 import { type ListedAuthority, listed } from './taint-plan.ts';
@@ -75,7 +83,8 @@ async function next(order: StepOrder, by: string, deps: RotationDeps): Promise<R
   const { waits } = statusOf(standing, found, order);
   const waited = [...found.stragglers, ...found.unheard];
   if (!order.everybody) ensureKnown(order.without, { waited, connected: deps.agents.list() });
-  ensure(waits.length === 0, 'rotation', `not yet: ${waits.join('; ')}`);
+  const lists = standing.stage === 'published' && waited.length > 0 ? LISTED : '';
+  ensure(waits.length === 0, 'rotation', `not yet: ${waits.join('; ')}${lists}`);
   // This step cannot be taken back.
   if (standing.stage === 'retiring') deps.ensureSteady();
   if (order.dryRun) return statusNow(deps, order);
@@ -83,8 +92,12 @@ async function next(order: StepOrder, by: string, deps: RotationDeps): Promise<R
   if (standing.stage === 'prepared') return { ...(await publish(by, deps)), made };
   if (standing.stage === 'published') await activate(root, waivedOf(order, by, found), deps);
   else await remove(records, root, by, deps);
-  return { ...(await statusNow(deps)), made };
+  const leftBehind = standing.stage === 'published' ? leftBehindBy(found) : [];
+  return { ...(await statusNow(deps)), made, leftBehind };
 }
+
+const LISTED =
+  '. `chancery-ca rotate status` lists all; `rotate next --without SPIFFE-ID` does not wait for that one';
 
 /** What the audit log keeps of an operator who did not wait. */
 function waivedOf(

@@ -30,7 +30,15 @@ const straggler = (id: typeof web) => ({
   ...{ id, platform: 'unix', node: 'uid/1', address: '10.0.0.1:1', version: '1' },
   since: NOW,
 });
-const nothing: Found = { above: [], missing: [], agents: 3, stragglers: [], unheard: [], chained: [] };
+const nothing: Found = {
+  above: [],
+  warnings: [],
+  missing: [],
+  agents: 3,
+  stragglers: [],
+  unheard: [],
+  chained: [],
+};
 const silent = { id: job, certificates: 2, until: after(50) };
 
 describe('a step waits', () => {
@@ -42,7 +50,9 @@ describe('a step waits', () => {
       'published',
       'activate',
       { stragglers: [straggler(web)] },
-      ['not acknowledged by 1 of 3 connected agents: the bundle with the new root'],
+      [
+        'not acknowledged by 1 of 3 connected agents: the bundle with the new root (spiffe://prod.example/web)',
+      ],
     ],
     [
       'published',
@@ -50,7 +60,7 @@ describe('a step waits', () => {
       { unheard: [silent] },
       [
         '2 unexpired certificates of holders without a trust stream, issued before the new root was published; the last ends at ' +
-          after(50).toISOString(),
+          `${after(50).toISOString()} (spiffe://prod.example/job)`,
       ],
     ],
     ['published', 'activate', { chained: [silent] }, []],
@@ -59,7 +69,9 @@ describe('a step waits', () => {
       'retiring',
       'remove',
       { chained: [silent, { id: web, certificates: 1, until: after(60) }] },
-      [`3 unexpired certificates under the retiring root; the last ends at ${after(60).toISOString()}`],
+      [
+        `3 unexpired certificates under the retiring root; the last ends at ${after(60).toISOString()} (spiffe://prod.example/job, spiffe://prod.example/web)`,
+      ],
     ],
     ['retiring', 'remove', { stragglers: [straggler(web)], unheard: [silent] }, []],
   ])('%s -> %s with %j', (stage, next, found, waits) => {
@@ -93,4 +105,10 @@ test('certificates are added up, and the last end is kept', () => {
   expect(totalOf([silent, more])).toEqual({ certificates: 3, until: after(50) });
   expect(totalOf([more, silent])).toEqual({ certificates: 3, until: after(50) });
   expect([later(NOW, after(1)), later(after(1), NOW)]).toEqual([after(1), after(1)]);
+});
+
+test('of many, three are named', () => {
+  const ids = ['a', 'b', 'c', 'd', 'e'].map((name) => parseSpiffeId(`spiffe://prod.example/${name}`));
+  const { waits } = statusOf(standing('published'), { ...nothing, stragglers: ids.map(straggler) });
+  expect(waits[0]).toMatch(/\(spiffe:\S+\/a, spiffe:\S+\/b, spiffe:\S+\/c, 2 more\)$/);
 });

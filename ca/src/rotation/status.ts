@@ -28,6 +28,8 @@ export interface Held {
 export interface Found {
   /** What peers that trust only a CA above refuse: a sentence each. */
   readonly above: readonly string[];
+  /** What else an operator should look at: a sentence each. */
+  readonly warnings: readonly string[];
   /** Of roots that are offline: a sentence for each signature that the next step needs and that has not come. */
   readonly missing: readonly string[];
   /** Connected agents, without those that are revoked. */
@@ -52,6 +54,10 @@ export interface RotationStatus extends Standing, Found {
   readonly waits: readonly string[];
   /** The step that was made, of an answer to `next`. */
   readonly made?: NextStep;
+  /** A sentence for each that this step did not wait for. */
+  readonly leftBehind?: readonly string[];
+  /** What the step would do, of an answer to a dry run. */
+  readonly would?: string;
 }
 
 /** Whom an operator does not wait for. */
@@ -101,10 +107,22 @@ function unheardOf(
   return [
     ...(behind.length === 0
       ? []
-      : [`not acknowledged by ${behind.length} of ${agents} connected agents: the bundle with the new root`]),
+      : [
+          `not acknowledged by ${behind.length} of ${agents} connected agents: the bundle with the new root ` +
+            `(${named(behind)})`,
+        ]),
     ...sentence(silent, 'of holders without a trust stream, issued before the new root was published'),
   ];
 }
+
+/** Whom a step leaves behind: a sentence each. */
+export const leftBehindBy = ({
+  stragglers,
+  unheard,
+}: Pick<Found, 'stragglers' | 'unheard'>): readonly string[] => [
+  ...stragglers.map(({ id }) => `${id}, which is connected and has not acknowledged it`),
+  ...unheard.map(({ id, ...held }) => `${id}, ${totalText(held)}`),
+];
 
 const carriedBy = ({ chained }: Found): readonly string[] => sentence(chained, 'under the retiring root');
 
@@ -112,7 +130,19 @@ function sentence(held: readonly Held[], what: string): readonly string[] {
   if (held.length === 0) return [];
   const { certificates, until } = totalOf(held);
   const many = certificates === 1 ? '1 unexpired certificate' : `${certificates} unexpired certificates`;
-  return [`${many} ${what}; the last ends at ${until?.toISOString()}`];
+  return [`${many} ${what}; the last ends at ${until?.toISOString()} (${named(held)})`];
+}
+
+const totalText = ({ certificates, until }: Omit<Held, 'id'>): string =>
+  `${certificates === 1 ? '1 certificate' : `${certificates} certificates`} until ${until.toISOString()}`;
+
+const MAX_NAMES = 3;
+
+/** Some of the SPIFFE IDs, and how many more there are. */
+function named(list: readonly { readonly id: SpiffeId }[]): string {
+  const ids = [...new Set(list.map(({ id }) => id))];
+  const more = ids.length > MAX_NAMES ? [`${ids.length - MAX_NAMES} more`] : [];
+  return [...ids.slice(0, MAX_NAMES), ...more].join(', ');
 }
 
 /** Of all together; `until` is undefined if there are none. */

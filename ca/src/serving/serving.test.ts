@@ -9,6 +9,7 @@ test('I311 what does not work while it issues is the first warning', async () =>
   const serving = await servingNow({
     self: { version: '1', since: NOW, loaded, unfit, impaired, doubt: () => 'the clock' },
     clock: { now: () => NOW },
+    keys: { standby: { has: async () => false } as never },
     store: { authorities: async () => [] },
     registry: { sets: { current: () => ({ version: 1, resources: [] }) } },
     revocations: { standing: () => [] },

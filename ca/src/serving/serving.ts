@@ -1,6 +1,8 @@
 /** What a CA that serves says of itself: which program it is, since when it runs, what it has loaded and in force. */
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
+import type { KeyHomes } from '../keys/homes.ts';
+import { standbyKeysHere } from '../keys/standby-here.ts';
 import { isInBundle, isStandby, maySign } from '../store/authority-states.ts';
 import type { StoredAuthority } from '../store/store.ts';
 import { concernsOf } from './concerns.ts';
@@ -42,6 +44,7 @@ export interface Serving extends Omit<Self, 'unfit' | 'impaired' | 'doubt'> {
 export interface ServingDeps {
   readonly self: Self;
   readonly clock: Pick<Clock, 'now'>;
+  readonly keys: Pick<KeyHomes, 'standby'>;
   /** What is in force of authorities follows the store, and a chain from a CA above is in the store alone. */
   readonly store: { authorities(): Promise<readonly StoredAuthority[]> };
   readonly registry: {
@@ -57,6 +60,7 @@ export interface ServingDeps {
 export async function servingNow({
   self,
   clock,
+  keys,
   store,
   registry,
   revocations,
@@ -70,7 +74,11 @@ export async function servingNow({
     resources: set.resources.length,
     revocations: revocations.standing().length,
     authorities: records.filter((each) => isInBundle(each) || maySign(each)).map(servingAuthority),
-    warnings: [...[impaired() ?? [], doubt() ?? []].flat(), ...concernsOf(records, clock.now())],
+    warnings: [
+      ...[impaired() ?? [], doubt() ?? []].flat(),
+      ...concernsOf(records, clock.now()),
+      ...(await standbyKeysHere(records, keys)),
+    ],
   };
 }
 

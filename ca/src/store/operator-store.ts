@@ -70,6 +70,8 @@ export interface OperatorStore {
   releaseNode(node: Node, from: string, why: Pick<SignOff, 'reason' | 'by'>): Promise<boolean>;
   /** What is remembered of the nodes of a platform whose name begins so: at most 10,000. */
   nodeStates(platform: string, prefix: string): Promise<readonly string[]>;
+  /** The set of resources that was in force then, JSON; undefined before the first. */
+  resourcesAt(time: Date): Promise<string | undefined>;
   /** A page: uses that are on record still, the newest first, and in the last page those whose records are gone. */
   identityUses(below: number | undefined): Promise<IdentityUses>;
   /** The newest of each resource. */

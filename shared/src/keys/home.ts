@@ -20,6 +20,8 @@ export interface HomeKey {
  * home's own reading throws.
  */
 export interface KeyHome {
+  /** Where a new key would be, and of which algorithm; a home that does not say it leaves it out. */
+  readonly next?: { readonly home: string; readonly algorithm: KeyAlgorithm };
   /** `label` is unique. Which algorithm the key has without `algorithm` is the home's choice. */
   create(label: string, algorithm?: KeyAlgorithm): Promise<HomeKey>;
   /** Whether the key is there; it may still not open. Throws where the home does not answer: then nobody knows. */

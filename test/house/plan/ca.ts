@@ -43,7 +43,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   ],
   'ca/src/recovery': [...shared('ground spiffe tlog voucher revocation'), ...ca('store revocation')],
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, ...ca('store revocation')],
-  'ca/src/serving': [...shared('ground x509'), ...ca('store authority')],
+  'ca/src/serving': [...shared('ground x509'), ...ca('store keys authority')],
   'ca/src/door': shared('ground spiffe evidence door door/http2 health audit'),
   'ca/src/operator': [
     ...shared('text ground unix spiffe x509 policy revocation audit'),
@@ -126,9 +126,9 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     ...ca('agents registry config.ts cli cli/login'),
   ],
   'ca/src/cli/audit': [
-    ...shared('ground cli tlog audit-verify config audit'),
+    ...shared('ground cli tlog audit-verify config spiffe audit'),
     PROTO,
-    ...ca('config.ts open-log.ts cli cli/operator'),
+    ...ca('registry config.ts open-log.ts cli cli/operator'),
   ],
   'ca/src/cli/check': [
     ...shared('text ground unix cli keys x509 outbound'),

@@ -14,11 +14,13 @@ import {
 } from '@chancery/shared/cli/program.ts';
 import { asBuffer, base64, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import { writeProof } from '@chancery/shared/tlog/proof-text.ts';
 import { NO_CHECKPOINT, readEntryProof } from '@chancery/shared/tlog/read-log.ts';
 import { paths, readCaConfig } from '../../config.ts';
 import { ownLogKey } from '../../open-log.ts';
+import { isSpokenOf, namesIn } from '../../registry/named.ts';
 import { waitedFor } from '../bar.ts';
 import { configFile, OPERATOR_FLAGS, printTable } from '../flags.ts';
 import { inForce } from '../operator/in-force.ts';
@@ -153,7 +155,7 @@ async function query(invocation: Invocation, io: Io): Promise<ExitStatus> {
   return 0;
 }
 
-/** Why nothing may match: the server is misspelt, or only others speak of it. */
+/** Why nothing may match: the server or the SPIFFE ID is misspelt, or only others speak of it. */
 async function saysNothing(request: QueryAuditRequest, invocation: Invocation): Promise<string> {
   const server = invocation.text('server');
   if (server !== undefined) {
@@ -161,6 +163,12 @@ async function saysNothing(request: QueryAuditRequest, invocation: Invocation): 
     const names = resources.flatMap(({ kind, name }) => (kind === 'McpServer' ? [name] : []));
     if (!names.includes(server))
       return `no entry matches, and there is no McpServer/${server} now${meant(server, names)}`;
+  }
+  const identity = invocation.text('identity');
+  if (identity !== undefined) {
+    const { resources } = await inForce(invocation);
+    if (!isSpokenOf(resources, parseSpiffeId(identity)))
+      return `no entry matches, and no resource speaks of ${identity} now${meant(identity, namesIn(resources))}`;
   }
   const left = request.withoutForeign
     ? ' (--foreign looks at what gateways say of servers of others, too)'

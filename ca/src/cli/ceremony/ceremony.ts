@@ -156,7 +156,7 @@ async function sign(
   const wantsDryRun = invocation.has('dry-run');
   if (wantsDryRun || !invocation.has('yes')) {
     const ending = wantsDryRun ? 'nothing was changed (dry run)' : '';
-    say({ title: 'sign', facts: asked, ending }, invocation, io);
+    say({ title: 'sign', facts: signing.looked ?? asked, ending }, invocation, io);
     const says = 'nothing was signed: compare this with who asks, then sign with --yes';
     ensure(wantsDryRun, 'authority_request', says);
     return 0;

@@ -6,6 +6,12 @@ import type { Facts } from '../../ceremony/transcript.ts';
 import { planVouching, signVoucher } from '../../ceremony/voucher.ts';
 import { listFacts, planFacts, voucherFacts } from './facts.ts';
 
+/** Each try draws another serial number, and begins at another second. */
+const lookedAt = ([name, value]: Facts[number]): Facts[number] => {
+  if (name === 'serial') return [name, 'made when it is signed'];
+  return [name, name === 'not before' || name === 'not after' ? `${value}, if it is signed now` : value];
+};
+
 type Signer = Parameters<typeof signPlan>[1];
 
 /** A file that may be signed. */
@@ -13,6 +19,8 @@ export interface Signing {
   /** Of the transcript. */
   readonly name: string;
   readonly facts: Facts;
+  /** What a look without a signature shows, where that differs: each try draws another serial number. */
+  readonly looked?: Facts;
   /** Returns the answer, in PEM. Throws file. */
   sign(signer: Signer): Promise<string>;
 }
@@ -34,6 +42,7 @@ export function signingOf(order: SignOrder, path: string): Signing {
   return {
     name: `sign-${plan.serial}`,
     facts: planFacts(plan, about),
+    looked: planFacts(plan, about).map(lookedAt),
     sign: (signer) => signPlan(plan, signer),
   };
 }

@@ -18,6 +18,7 @@ import {
 import { type CaSettings, paths } from '../../config.ts';
 import type { KeyHomes } from '../../keys/homes.ts';
 import { isOffline } from '../../keys/offline.ts';
+import { standbyKeysHere } from '../../keys/standby-here.ts';
 import { hasStoodBy } from '../../keys/standby-keys.ts';
 import { withKeys } from '../../open-keys.ts';
 import { compileStored } from '../../registry/registry.ts';
@@ -102,6 +103,7 @@ async function ensureCanSign(
 ): Promise<void> {
   await withKeys(settings, async (keys) => {
     for (const why of await whyNoNewKeys(keys)) warn(why);
+    for (const each of await standbyKeysHere(records, keys)) warn(each);
     const choice = { now, keys: keys.intermediate };
     const fresh = await freshIntermediate(records, root, choice);
     ensureInTime(parseCertificate(root.certificate), now);

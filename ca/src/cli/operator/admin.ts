@@ -92,11 +92,13 @@ async function doorOf(invocation: Invocation) {
     const { credentials, options } = channel;
     return { socket: address, target: address, credentials, options };
   }
-  const { admin } = paths(readCaConfig(configFile(invocation)).dataDir);
+  const { admin } = paths(readCaConfig(configFile(invocation, SIGN_IN)).dataDir);
   if (!existsSync(admin)) throw new IdentityError('unavailable', nobodyServes(admin));
   const credentials = grpc.credentials.createInsecure();
   return { socket: admin, target: `unix:${admin}`, credentials, options: {} };
 }
+
+const SIGN_IN = ', or sign in at a CA elsewhere: chancery-ca login --ca HOST:PORT';
 
 type Failed = (error: grpc.ServiceError, how: Pick<FailedCall, 'seconds' | 'isChange'>) => IdentityError;
 

@@ -7,6 +7,7 @@ import {
   MisuseError,
   meant,
 } from '@chancery/shared/cli/program.ts';
+import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { BLOCKS } from '@chancery/shared/policy/resources/access.ts';
 import { inForce as isInForce } from '@chancery/shared/revocation/revocation-set.ts';
 import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -65,14 +66,23 @@ function unknownTo(resources: readonly Resource[], id: SpiffeId): string | undef
   return `no Identity can give ${id}, and no McpServer and no Access names it${meant(id, namesIn(resources))}`;
 }
 
-/** Throws MisuseError, spiffe_id. */
+/** Throws MisuseError. */
 function queryOf(invocation: Invocation): ReachQuery {
   const [named, ...more] = invocation.positionals;
   const [server, tool] = [invocation.text('server'), invocation.text('tool')];
   if (more.length > 0) throw new MisuseError(`one SPIFFE ID is expected, found ${more.length + 1}`);
   if (named === undefined && server === undefined && tool === undefined)
     throw new MisuseError('give a SPIFFE ID, --server or --tool');
-  return { id: named === undefined ? undefined : parseSpiffeId(named), server, tool };
+  return { id: named === undefined ? undefined : identityIn(named), server, tool };
+}
+
+function identityIn(text: string): SpiffeId {
+  try {
+    return parseSpiffeId(text);
+  } catch (error) {
+    if (!isRefusal(error, 'spiffe_id')) throw error;
+    throw new MisuseError(`one whole SPIFFE ID is expected, found "${text}": ${error.message}`);
+  }
 }
 
 function formatOf(invocation: Invocation): GraphFormat | undefined {

@@ -112,6 +112,8 @@ function targetOf(invocation: Invocation): Target {
   const [named, ...more] = invocation.positionals;
   const [node, pattern] = [invocation.text('node'), invocation.text('pattern')];
   const given: Target[] = [];
+  if (named !== undefined && !/:\/\/|^[0-9A-Fa-f:]+$/.test(named))
+    throw new MisuseError(`"${named}" is neither a SPIFFE ID nor a serial number in hexadecimal`);
   if (named !== undefined) given.push({ kind: named.includes('://') ? 'id' : 'serial', value: named });
   if (node !== undefined) given.push({ kind: 'node', value: node });
   if (pattern !== undefined) given.push({ kind: 'pattern', value: pattern });

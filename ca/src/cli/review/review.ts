@@ -49,7 +49,7 @@ async function list(invocation: Invocation, io: Io): Promise<ExitStatus> {
       found.map((each) => [
         `${each.kind}/${each.name}`,
         each.why.join(', ') || '-',
-        each.useKnown ? timeOr(each.lastUse, 'none on record') : 'not known',
+        each.useKnown ? timeOr(each.lastUse, each.isNew ? 'none yet' : 'none on record') : 'not known',
         timeOr(each.reviewBy, '-'),
         timeOr(each.until, '-'),
         ownerOf(each),

@@ -12,6 +12,7 @@ import {
 } from '@chancery/shared/cli/program.ts';
 import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { printable } from '@chancery/shared/text/printable.ts';
 import { waitedFor } from '../bar.ts';
 import { OPERATOR_FLAGS, printJson } from '../flags.ts';
 import { callOperator, type Unary } from '../operator/admin.ts';
@@ -82,7 +83,7 @@ export const rotate: Command = {
     if (form === 'status') return status(invocation, io);
     if (form === 'next') return next(invocation, io);
     if (form === 'rollback') return step(invocation, io, (client) => client.rotateRollback, {});
-    if (form === 'standby') return step(invocation, io, (client) => client.standBy, {});
+    if (form === 'standby') return standby(invocation, io);
     if (invocation.has('auto')) return auto(invocation, io);
     ensureAuto(invocation);
     return begin(invocation, io);
@@ -114,6 +115,14 @@ async function status(invocation: Invocation, io: Io): Promise<ExitStatus> {
   const rotation = await read();
   await say(invocation, io, rotation);
   return 0;
+}
+
+/** No backup of before has the new root, and none ever has its key. */
+async function standby(invocation: Invocation, io: Io): Promise<ExitStatus> {
+  const status = await step(invocation, io, (client) => client.standBy, {});
+  if (!invocation.has('dry-run'))
+    tell(invocation, io, 'next:  make a backup, which has the new root on record');
+  return status;
 }
 
 function begin(invocation: Invocation, io: Io): Promise<ExitStatus> {
@@ -214,9 +223,17 @@ type Step<Req> = (client: OperatorClient) => Unary<Req & { dryRun: boolean }, Ro
 async function step<Req>(invocation: Invocation, io: Io, call: Step<Req>, request: Req): Promise<ExitStatus> {
   const dryRun = invocation.has('dry-run');
   const asked = () => callOperator(invocation, call, { ...request, dryRun });
-  await say(invocation, io, await waitedFor(io, 'the CA makes the step', asked));
-  if (dryRun && !invocation.has('json')) io.out('nothing was changed (dry run)\n');
+  const answer = await waitedFor(io, 'the CA makes the step', asked);
+  await say(invocation, io, answer);
+  // A CA of an older release does not say it.
+  if (dryRun && answer.would !== '') tell(invocation, io, `would: this ${printable(answer.would)}`);
+  if (dryRun) tell(invocation, io, 'nothing was changed (dry run)');
   return 0;
+}
+
+/** Standard output is one value with --json, which has it. */
+function tell(invocation: Invocation, io: Io, says: string): void {
+  if (!invocation.has('json')) io.out(`${says}\n`);
 }
 
 function auto(invocation: Invocation, io: Io): Promise<ExitStatus> {

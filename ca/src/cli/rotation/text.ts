@@ -56,6 +56,7 @@ export function printRotation(io: Pick<Io, 'out' | 'err' | 'columns'>, rotation:
   const { steps, command, noun } = wordsOf(rotation);
   const { made, next, waits, endedAt } = rotation;
   if (made !== '') io.out(`made:  the step that ${steps[made] ?? made}\n`);
+  for (const each of rotation.leftBehind) io.out(`left behind: ${printable(each)}\n`);
   io.out(`${sentenceOf(rotation)}\n`);
   if (rotation.stage === 'idle' && endedAt !== 0n) io.out(`the last rotation ended at ${instant(endedAt)}\n`);
   printTable(
@@ -74,7 +75,7 @@ export function printRotation(io: Pick<Io, 'out' | 'err' | 'columns'>, rotation:
   if (waits.length > 0) io.out(`${held}${waits.map((each) => `  ${each}\n`).join('')}`);
   printStragglers(io, rotation);
   printHeld(io, [...rotation.unheard, ...rotation.chained]);
-  for (const each of fromAbove(rotation)) io.out(`${printable(each)}\n`);
+  for (const each of [...fromAbove(rotation), ...rotation.warnings]) io.out(`${printable(each)}\n`);
   const isBare = rotation.kind === '' && rotation.roots.every(({ state }) => state !== 'standby');
   if (isBare) io.out(`${NO_STANDBY}\n`);
   // What would be refused now is no hint.

@@ -16,6 +16,8 @@ const at = (stage: string, states: Readonly<Record<string, string>>): Rotation =
       unheard: [],
       chained: [],
       above: [],
+      warnings: [],
+      leftBehind: [],
       agents: 0n,
       stragglerCount: 0n,
       ...{ kind: '', made: '', endedAt: 0n },

@@ -46,6 +46,7 @@ function reviewedMessage({ resource, signedOff, ...rest }: Reviewed): ReviewedRe
     digest: rest.digest,
     lastUse: seconds(rest.lastUse),
     useKnown: rest.isUseKnown,
+    isNew: rest.isNew,
     ownerSeen: seconds(rest.ownerSeen),
     reviewBy: written(reviewBy),
     until: written(until),

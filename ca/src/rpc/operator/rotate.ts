@@ -62,6 +62,7 @@ function jwtRotationMessage(status: JwtStatus): RotationMessage {
     roots: [active, other].flatMap((each) => (each === undefined ? [] : [jwtKeyMessage(each)])),
     kind: 'jwt',
     above: [],
+    warnings: [],
   };
 }
 
@@ -81,20 +82,24 @@ function rotationMessage(status: RotationStatus): RotationMessage {
   return {
     ...progressMessage(status),
     above: [...status.above],
+    warnings: [...status.warnings],
     roots: [active, other, standby].flatMap((each) => (each === undefined ? [] : [rootMessage(each)])),
     kind: '',
   };
 }
 
-type Progress = Omit<RotationStatus, 'active' | 'other' | 'standby' | 'missing' | 'above'>;
+type Progress = Omit<RotationStatus, 'active' | 'other' | 'standby' | 'missing' | 'above' | 'warnings'>;
 
-function progressMessage(status: Progress): Omit<RotationMessage, 'roots' | 'kind' | 'above'> {
+function progressMessage(status: Progress): Omit<RotationMessage, 'roots' | 'kind' | 'above' | 'warnings'> {
   const { stage, next, waits, made, endedAt, agents, stragglers, unheard, chained } = status;
+  const { leftBehind = [], would = '' } = status;
   return {
     stage,
     next,
     waits: [...waits],
     made: made ?? '',
+    leftBehind: leftBehind.slice(0, MAX_LISTED),
+    would,
     endedAt: endedAt === undefined ? 0n : unixSeconds(endedAt),
     agents: BigInt(agents),
     stragglers: stragglers

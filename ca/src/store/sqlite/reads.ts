@@ -86,6 +86,10 @@ export function readsOf(db: DatabaseSync, tables: Tables) {
         row && { version: Number(row['version']), resources: String(row['resources']), ...sequenceOf(row) }
       );
     },
+    resourcesAt: (at: number) => {
+      const resources = sql.resourcesAt.get(at)?.['resources'];
+      return resources === undefined ? undefined : String(resources);
+    },
     revocations: (now: number) => revocations.inForce(new Date(now)),
     nodeStates: (platform: string, prefix: string) =>
       sql.nodes.all(platform, prefix, `${prefix}\u{10ffff}`).map((row) => String(row['state'])),
@@ -107,6 +111,7 @@ function statements(db: DatabaseSync) {
     newest: sql('SELECT * FROM certificates ORDER BY n DESC LIMIT ?'),
     successions: sql(SUCCESSIONS),
     registry: sql('SELECT * FROM registry ORDER BY version DESC LIMIT 1'),
+    resourcesAt: sql('SELECT resources FROM registry WHERE applied_at <= ? ORDER BY version DESC LIMIT 1'),
     nodes: sql('SELECT state FROM nodes WHERE platform = ? AND node BETWEEN ? AND ? LIMIT 10000'),
     node: sql('SELECT state FROM nodes WHERE platform = ? AND node = ?'),
   };

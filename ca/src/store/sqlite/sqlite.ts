@@ -87,6 +87,7 @@ class SqliteStore implements Store {
     this.#write('swapNodeState', node, from, to);
   readonly revocations = () => this.#read('revocations', this.#now());
   readonly nodeStates = (platform: string, prefix: string) => this.#read('nodeStates', platform, prefix);
+  readonly resourcesAt = (time: Date) => this.#read('resourcesAt', time.getTime());
   readonly identityUses = (below: number | undefined) => this.#read('identityUses', below);
   readonly releaseNode = (node: Node, from: string, why: Pick<SignOff, 'reason' | 'by'>) =>
     this.#write('releaseNode', node, from, why);

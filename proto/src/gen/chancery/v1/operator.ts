@@ -432,6 +432,8 @@ export interface ReviewedResource {
   signedOffAt: bigint;
   signedOffBy: string;
   signedOffReason: string;
+  /** No resource of this name was in force 90 days ago: one without a use is not unused yet. */
+  isNew: boolean;
 }
 
 export interface SignOffRequest {
@@ -3478,6 +3480,7 @@ function createBaseReviewedResource(): ReviewedResource {
     signedOffAt: 0n,
     signedOffBy: "",
     signedOffReason: "",
+    isNew: false,
   };
 }
 
@@ -3536,6 +3539,9 @@ export const ReviewedResource: MessageFns<ReviewedResource> = {
     }
     if (message.signedOffReason !== "") {
       writer.uint32(106).string(message.signedOffReason);
+    }
+    if (message.isNew !== false) {
+      writer.uint32(112).bool(message.isNew);
     }
     return writer;
   },
@@ -3655,6 +3661,14 @@ export const ReviewedResource: MessageFns<ReviewedResource> = {
             }
 
             message.signedOffReason = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.isNew = reader.bool();
             continue;
           }
         }

@@ -90,6 +90,12 @@ export interface Rotation {
   endedAt: bigint;
   /** What peers that trust only a CA above refuse, a sentence each, with what to do. */
   above: string[];
+  /** What else somebody should look at, a sentence each. */
+  warnings: string[];
+  /** After RotateNext: SPIFFE IDs that the step did not wait for, a sentence each. The first 1000. */
+  leftBehind: string[];
+  /** What the step would do; only after a dry run. */
+  would: string;
 }
 
 export interface RotatingRoot {
@@ -634,6 +640,9 @@ function createBaseRotation(): Rotation {
     made: "",
     endedAt: 0n,
     above: [],
+    warnings: [],
+    leftBehind: [],
+    would: "",
   };
 }
 
@@ -692,6 +701,15 @@ export const Rotation: MessageFns<Rotation> = {
     }
     for (const v of message.above) {
       writer.uint32(122).string(v!);
+    }
+    for (const v of message.warnings) {
+      writer.uint32(130).string(v!);
+    }
+    for (const v of message.leftBehind) {
+      writer.uint32(138).string(v!);
+    }
+    if (message.would !== "") {
+      writer.uint32(146).string(message.would);
     }
     return writer;
   },
@@ -827,6 +845,30 @@ export const Rotation: MessageFns<Rotation> = {
             }
 
             message.above.push(reader.string());
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.warnings.push(reader.string());
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.leftBehind.push(reader.string());
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.would = reader.string();
             continue;
           }
         }
