@@ -251,6 +251,7 @@ describe('a CA that serves', () => {
     });
     expectRan(await ca.cli('check'), 0, {
       out: /ca\.yaml is good: cli\.example, unix\na CA serves with this dataDir: .*, ready; its data was not looked at\n/,
+      err: /^warning: the key of root \w+, which stands by, is on this machine .*\n$/,
     });
   });
 

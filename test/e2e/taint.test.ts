@@ -199,12 +199,12 @@ test('the folder of the next standby root is carried away, and the root that sig
 test('a root that signs and whose key is away is what check warns of, and the CA at its start', async () => {
   const signs = await authorityOf('root', 'active');
   await serving.stop();
-  expect(await ca.cli('check')).toMatchObject({ status: 0, stderr: '' });
+  expect((await ca.cli('check')).stderr).not.toContain('is not at hand');
   renameSync(join(dir, 'data', 'keys', `${signs}.key`), join(dir, `${signs}.key`));
   const { status, stderr } = await ca.cli('check');
   expect(status).toBe(0);
   expect(stderr).toMatch(
-    /^warning: the key of root \w+, which signs, is not at hand \(standby\): it is missing;/,
+    /^warning: the key of root \w+, which signs, is not at hand \(standby\): it is missing;/m,
   );
   serving = await ca.serve();
   expect(serving.log()).toMatch(/bring the folder of the standby key back/);

@@ -226,7 +226,7 @@ async function step<Req>(invocation: Invocation, io: Io, call: Step<Req>, reques
   const answer = await waitedFor(io, 'the CA makes the step', asked);
   await say(invocation, io, answer);
   // A CA of an older release does not say it.
-  if (dryRun && answer.would !== '') tell(invocation, io, `would: this ${printable(answer.would)}`);
+  if (dryRun && answer.would !== '') tell(invocation, io, `this step ${printable(answer.would)}`);
   if (dryRun) tell(invocation, io, 'nothing was changed (dry run)');
   return 0;
 }
