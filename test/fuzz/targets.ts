@@ -7,6 +7,7 @@ import { CRL } from './targets/crl.ts';
 import { DER } from './targets/der.ts';
 import { EVIDENCE } from './targets/evidence.ts';
 import { JSON_TARGETS } from './targets/json.ts';
+import { MCP_CONDITIONS } from './targets/mcp/conditions.ts';
 import { MCP_MESSAGES } from './targets/mcp/messages.ts';
 import { MCP_STREAMS } from './targets/mcp/streams.ts';
 import { TOKENS } from './targets/tokens.ts';
@@ -19,6 +20,7 @@ export const TARGETS: readonly Target[] = [
   ...DER,
   ...CRL,
   ...JSON_TARGETS,
+  ...MCP_CONDITIONS,
   ...MCP_MESSAGES,
   ...MCP_STREAMS,
   ...TOKENS,

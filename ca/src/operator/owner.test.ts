@@ -112,6 +112,25 @@ describe('I149 an owner is refused', () => {
     expect(said.changes.map(({ key }) => key)).toContain('McpServer/payments');
   });
 
+  const CLASSES = { get: { action: 'read' } };
+  test.each<[string, object, object]>([
+    ['era', {}, { era: 'legacy' }],
+    ['era', { era: 'legacy' }, {}],
+    ['tools', {}, { tools: CLASSES }],
+    ['tools', { tools: CLASSES }, { tools: { get: { action: 'read' }, 'drop_*': { action: 'read' } } }],
+  ])(
+    'M117 %s of their server, on which rules of others rely, changed from %j to %j',
+    async (field, was, wanted) => {
+      await applied(rpc, ...OTHERS, server('payments', was), access('own', ['payments']));
+      await expect(apply([server('payments', wanted)])).rejects.toThrow(
+        refusal(
+          'operator_role',
+          new RegExp(`McpServer/payments: ${field}, on which rules rely, is changed by`),
+        ),
+      );
+    },
+  );
+
   test.each<[string, readonly object[], RegExp]>([
     // The rule for both is somebody else's, and needs the server.
     ['their server left out', [], /there is no McpServer named payments/],

@@ -115,6 +115,51 @@ describe('a set is refused', () => {
   });
 });
 
+describe('a set with conditions and classes', () => {
+  const when = (text: string) => `${ACCESS}\nwhen: ${JSON.stringify(text)}\n`;
+  const refusedWith = (says: RegExp, ...texts: readonly string[]) =>
+    expect(read(...texts)).rejects.toThrow(refusal('resource', says));
+
+  test('is refused with file, line and column of what is wrong', async () => {
+    const line = ACCESS.trimEnd().split('\n').length + 2;
+    await refusedWith(
+      new RegExp(`:${line}: when: column 9: there is no user in`),
+      IDENTITY,
+      SERVER,
+      when('true && user == 1'),
+    );
+  });
+
+  test('is refused where a session may be missing, with the line of the condition', async () => {
+    const says = /:\d+: when reads session, .*: McpServer\/github needs era: legacy$/;
+    await refusedWith(says, IDENTITY, SERVER, when('session.id != ""'));
+    const legacy = `${SERVER}\nera: legacy\n`;
+    expect((await read(IDENTITY, legacy, when('session.id != ""'))).resources).toHaveLength(3);
+  });
+
+  test('is refused with a pattern of tools that is none', async () => {
+    const says = /:\d+: tools: \/\(\/: not an RE2 regex/;
+    await refusedWith(says, IDENTITY, `${SERVER}\ntools: { '/(/': { action: read } }\n`, ACCESS);
+  });
+
+  test('has a warning where denyActions stands beside *', async () => {
+    const wide = ACCESS.replace(/allow: .*/, "allow: ['*'], denyActions: [admin] }");
+    const { warnings } = await read(IDENTITY, SERVER, wide);
+    const says = 'allows * and denies admin: a tool that its McpServer gives no class is allowed';
+    expect(warnings).toEqual([`Access/triage ${says}`]);
+  });
+
+  test('sends conditions and eras to gateways only', async () => {
+    const legacy = `${SERVER}\nera: legacy\n`;
+    const set = await read(IDENTITY, legacy, when('session.id != ""'));
+    const seen = (path: string) =>
+      JSON.stringify(policyViewOf(set, parseSpiffeId(`spiffe://prod.example/${path}`)));
+    expect(seen('github')).toMatch(/"when":.*"era":"legacy"/);
+    expect(seen('agents/a')).toMatch(/"kind":"McpServer"/);
+    expect(seen('agents/a')).not.toMatch(/when|era/);
+  });
+});
+
 describe('the difference', async () => {
   const { resources: before } = await read(IDENTITY, SERVER);
   const line = async (resources: readonly Resource[]) =>

@@ -391,6 +391,16 @@ describe('explain', () => {
     });
   });
 
+  test('reads the arguments of a call', async () => {
+    const access = { kind: 'Access', name: 'a', who: [ID], servers: ['s'], tools: { allow: ['put'] } };
+    await applied(rpc, identity, server, { ...access, when: 'args.n == 1' });
+    const about = {
+      $case: 'call' as const,
+      value: { caller: ID, server: 's', tool: 'put', arguments: '{"n":1}' },
+    };
+    expect(await call('explain', { about })).toMatchObject({ allow: true, rule: 'a' });
+  });
+
   test.each([
     ['nothing', undefined, /^explain needs facts or a call$/],
     [

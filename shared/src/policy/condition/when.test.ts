@@ -94,6 +94,7 @@ describe('a condition on arguments', () => {
     ['args.n + 1 == 2', '{"n":1}', /found no matching overload/],
     ['args.id == 1', '{"id":9223372036854775808000}', /neither a double nor an integer of 64 bits/],
     ['args.id == 1', '{"id":0.10000000000000000001}', /neither a double nor an integer/],
+    ['args.id > 1', '{"id":9223372036854775809}', /neither a double nor an integer/],
     ['args.l[7] == 1', '{"l":[1]}', /^cannot be decided/],
     ['int(args.text) == 1', '{"text":"one"}', /^cannot be decided/],
   ])('%s of %s cannot be decided', (condition, args, says) => {
