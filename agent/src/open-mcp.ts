@@ -6,7 +6,9 @@ import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { makeNotDumpable } from '@chancery/shared/unix/not-dumpable.ts';
 import { localEndpoint } from './addresses.ts';
 import type { MemoryKeyAgent } from './agent.ts';
+import type { ServerSettings } from './config/mcp.ts';
 import { type AgentSettings, type GatewaySettings, paths } from './config/schema.ts';
+import type { ServerOptions } from './mcp/behind.ts';
 import type { CallEvent, RecordCall } from './mcp/call-event.ts';
 import { startConnect } from './mcp/connect.ts';
 import { startGateway } from './mcp/gateway.ts';
@@ -89,15 +91,11 @@ async function openGateway(
     ...deps,
     ...sources,
     ...(full && { svid: full.svid }),
-    server: settings.server,
     listen: hostAndPort(settings.listen),
-    upstream: upstreamOf(settings.upstream, deps),
+    servers: settings.servers.map((each) => serverOf(each, deps)),
     record,
-    freeText: settings.freeText,
-    maxCallSeconds: settings.maxCallDuration,
     maxRequestBytes: settings.maxRequestBytes,
     ensureHeard: ensureHeardWithin(settings.maxStaleness, agent.trust),
-    sessions: sessionsOf(settings.sessions),
   });
   parts.push(gateway);
   return { port: gateway.port, shown: full?.shown };
@@ -105,13 +103,13 @@ async function openGateway(
 
 /** Where records go: to the spool and to the file. */
 function openRecords(
-  { server, records, report, dataDir }: BoundedGateway,
+  { servers, records, report, dataDir }: BoundedGateway,
   agent: MemoryKeyAgent,
   { deps, parts, count, onSpool }: McpOpening,
 ): RecordCall {
   const { policy, caTarget: target } = agent.trust;
-  const isRequired = () => policy.current().servers.get(server)?.audit === 'required';
-  const about = { ...deps, svid: agent.svid, target, server, isRequired };
+  const isRequired = (server: string) => policy.current().servers.get(server)?.audit === 'required';
+  const about = { ...deps, svid: agent.svid, target, servers: namesOf(servers), isRequired };
   const spool =
     report === false ? undefined : openCallSpool({ ...about, ...report, folder: paths(dataDir).spool });
   if (spool !== undefined) {
@@ -122,14 +120,27 @@ function openRecords(
   if (file !== undefined) parts.push(file);
   return (...events) => {
     if (spool === undefined) {
-      ensureNotRequired(server, isRequired(), events);
+      ensureNotRequired(isRequired, events);
       file?.record(...events);
     } else recordBeside({ spool, file: file?.record }, events);
     for (const event of events) count?.(event);
   };
 }
 
-function sessionsOf({ max, perCaller, idle }: NonNullable<GatewaySettings['sessions']> = { idle: 3600 }) {
+const namesOf = ([first, ...more]: GatewaySettings['servers']) =>
+  [first.server, ...more.map(({ server }) => server)] as const;
+
+function serverOf(settings: ServerSettings, deps: McpDeps): ServerOptions {
+  return {
+    server: settings.server,
+    upstream: upstreamOf(settings.upstream, deps),
+    freeText: settings.freeText,
+    maxCallSeconds: settings.maxCallDuration,
+    sessions: sessionsOf(settings.sessions),
+  };
+}
+
+function sessionsOf({ max, perCaller, idle }: NonNullable<ServerSettings['sessions']> = { idle: 3600 }) {
   return {
     ...(max === undefined ? {} : { max }),
     ...(perCaller === undefined ? {} : { maxPerCaller: perCaller }),
@@ -144,7 +155,7 @@ export const accountOf = (upstream: Parameters<typeof accountFor>[0], ownUid: nu
     group: readFileSync('/etc/group', 'utf8'),
   }));
 
-function upstreamOf(upstream: GatewaySettings['upstream'], { env, ownUid, log }: McpDeps): UpstreamTarget {
+function upstreamOf(upstream: ServerSettings['upstream'], { env, ownUid, log }: McpDeps): UpstreamTarget {
   if ('url' in upstream) return { kind: 'url', url: new URL(upstream.url) };
   if ('socket' in upstream) return { kind: 'unix', path: upstream.socket, endpoint: upstream.path };
   const [program = '', ...args] = upstream.command;

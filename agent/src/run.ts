@@ -94,9 +94,11 @@ export async function runAgent(
 
 /** Checks what can be checked before the CA is asked for a certificate. Throws config. */
 async function ensureUpstream({ gateway }: AgentSettings, deps: RunDeps): Promise<void> {
-  if (gateway === undefined || !('command' in gateway.upstream)) return;
-  const { accountOf } = await import('./open-mcp.ts');
-  accountOf(gateway.upstream, deps.ownUid);
+  for (const { upstream } of gateway?.servers ?? []) {
+    if (!('command' in upstream)) continue;
+    const { accountOf } = await import('./open-mcp.ts');
+    accountOf(upstream, deps.ownUid);
+  }
 }
 
 interface HealthParts {

@@ -49,7 +49,7 @@ beforeEach(() => {
   revocations = NO_REVOCATIONS;
 });
 
-const gateway = { server: 'github' } as NonNullable<AgentSettings['gateway']>;
+const gateway = { servers: [{ server: 'github' }] } as unknown as NonNullable<AgentSettings['gateway']>;
 const resource = (name: string, identity: string = id) =>
   JSON.stringify({ kind: 'McpServer', name, identity, address: 'a:1' });
 

@@ -62,7 +62,11 @@ export function statusOf(known: Known): StatusReport {
   const { gateway, connect } = settings;
   const always = {
     version,
-    gateway: gateway === undefined || open === undefined ? null : { server: gateway.server, port: open.port },
+    gateway:
+      gateway === undefined || open === undefined
+        ? null
+        : { server: gateway.servers[0].server, port: open.port },
+    gatewayServers: gateway?.servers.map(({ server }) => server) ?? [],
     connect,
     outputs: (outputs?.states() ?? []).map(({ dir, failure }) => ({ dir, failure: failure ?? null })),
     chains: (outputs?.states() ?? []).flatMap(chainOf),
@@ -101,9 +105,9 @@ export function statusOf(known: Known): StatusReport {
     ...taintProblem(agent),
     ...snapshotProblem(agent),
     ...listsProblem(lists?.failure()),
-    ...gatewayProblem(gateway, svid.id, policy),
+    ...gatewayProblems(gateway, svid.id, policy),
     ...shortProblem('the gateway shows', open?.shown?.().lacks),
-    ...callsProblem(whyNoCalls(known)),
+    ...callsProblems(known),
     ...spoolProblem(known.spool?.undelivered()),
   ];
   return { ...report, revoked, problems };
@@ -147,18 +151,34 @@ export function staleInSeconds({ settings, agent }: Pick<Known, 'settings' | 'ag
 }
 
 /** Why the gateway lets no new call in of any caller; undefined if it does, or there is no gateway. */
-export function whyNoCalls(known: Pick<Known, 'settings' | 'agent' | 'spool'>): string | undefined {
+export function whyNoCalls(known: Refusing): string | undefined {
+  const all = known.settings.gateway?.servers.map(({ server }) => whyNoCallsOf(server, known)) ?? [];
+  return all.includes(undefined) ? undefined : all[0];
+}
+
+type Refusing = Pick<Known, 'settings' | 'agent' | 'spool'>;
+
+/** The same for one of its servers. */
+function whyNoCallsOf(server: string, known: Refusing): string | undefined {
   const { settings, agent, spool } = known;
   const { gateway } = settings;
   if (gateway === undefined || agent?.trust === undefined) return undefined;
   if (staleInSeconds(known) === 0) return 'the CA was not heard for maxStaleness';
-  const { server, report } = gateway;
   const isRequired = policyOf(agent.trust)?.servers.get(server)?.audit === 'required';
-  return report === false && isRequired ? notDelivered(server) : spool?.refuses();
+  return gateway.report === false && isRequired ? notDelivered(server) : spool?.refuses(server);
 }
 
-const callsProblem = (why: string | undefined): readonly string[] =>
-  why === undefined ? [] : [`gateway: new calls are refused, because ${why}`];
+/** One sentence if it is the same for all. */
+function callsProblems(known: Refusing): readonly string[] {
+  const { servers = [] } = known.settings.gateway ?? {};
+  const whys = servers.map(({ server }) => [server, whyNoCallsOf(server, known)] as const);
+  const [[, first] = ['', undefined]] = whys;
+  if (first !== undefined && whys.every(([, why]) => why === first))
+    return [`gateway: new calls are refused, because ${first}`];
+  return whys.flatMap(([server, why]) =>
+    why === undefined ? [] : [`gateway: new calls of ${server} are refused, because ${why}`],
+  );
+}
 
 /** They are kept, and sent again. */
 const spoolProblem = (failure: string | undefined): readonly string[] =>
@@ -173,18 +193,18 @@ const listsProblem = (failure: string | undefined): readonly string[] =>
   failure === undefined ? [] : [`crl.pem is not up to date: ${failure}`];
 
 /** Decided by the policy that the CA pushes to this identity: a gateway gets its own server, under any name. */
-function gatewayProblem(
+function gatewayProblems(
   gateway: AgentSettings['gateway'],
   id: SpiffeId,
   policy: Policy | undefined,
 ): readonly string[] {
-  if (gateway === undefined || policy === undefined) return [];
-  const registered = policy.servers.get(gateway.server);
-  if (registered === undefined) return [`gateway: no McpServer ${gateway.server} is registered for ${id}`];
-  const { identity } = registered;
-  return identity === id
-    ? []
-    : [`gateway: McpServer ${gateway.server} is registered for ${identity}, not ${id}`];
+  if (policy === undefined) return [];
+  return (gateway?.servers ?? []).flatMap(({ server }) => {
+    const registered = policy.servers.get(server);
+    if (registered === undefined) return [`gateway: no McpServer ${server} is registered for ${id}`];
+    const { identity } = registered;
+    return identity === id ? [] : [`gateway: McpServer ${server} is registered for ${identity}, not ${id}`];
+  });
 }
 
 /** The report of an agent that has joined. */

@@ -27,7 +27,17 @@ export const status: Command = {
 };
 
 function linesOf(report: StatusReport): readonly string[] {
-  const { gateway, connect, servers, renewalFailure, outputs, trustStream, skewSeconds, problems } = report;
+  const {
+    gateway,
+    gatewayServers = [gateway?.server ?? ''],
+    connect,
+    servers,
+    renewalFailure,
+    outputs,
+    trustStream,
+    skewSeconds,
+    problems,
+  } = report;
   if (report.spiffeId === null) return problems.map((each) => `PROBLEM       ${each}`);
   return [
     `SPIFFE ID     ${report.spiffeId}`,
@@ -42,7 +52,7 @@ function linesOf(report: StatusReport): readonly string[] {
       : [`clock         ${describeSkew(skewSeconds)}`]),
     `policy        ${report.policyVersion === null ? 'none yet' : `version ${report.policyVersion}`}`,
     `MCP servers   ${servers.join(', ') || 'none that this workload may reach'}`,
-    ...(gateway === null ? [] : [`gateway       before ${gateway.server}, port ${gateway.port}`]),
+    ...(gateway === null ? [] : [`gateway       before ${gatewayServers.join(', ')}, port ${gateway.port}`]),
     ...connect.map(({ server, listen }) => `connect       ${server} at ${listen}`),
     ...outputs.map(({ dir, failure }) =>
       failure === null ? `output        ${dir}` : `output        ${dir} is not up to date: ${failure}`,

@@ -52,12 +52,74 @@ const ReportConfig = form({
     .describe('Of records that the CA does not have yet, in dataDir/spool.'),
 });
 
-/** `gateway` of the config. */
+const Sessions = z.strictObject({
+  max: z.int().min(1).max(100_000).optional().describe('At most (default: 64 of a command, else 5000).'),
+  perCaller: z.int().min(1).max(100_000).optional().describe('Of one caller (default: half of max).'),
+  idle: duration.prefault('1h').describe('An unused session ends after this time.'),
+});
+
+const FreeText = z.strictObject({
+  instructions: z.boolean().default(true).describe('Its instructions to clients.'),
+  logs: z.boolean().default(true).describe('Its log messages.'),
+});
+
+const Server = ResourceName.describe('The McpServer resource of this gateway, where it has one.');
+
+/** What is of one server, with the sentence about each key. */
+const OF_A_SERVER = {
+  sessions: Sessions.optional().describe(
+    'Sessions of legacy clients. If all are in use, a new one is refused.',
+  ),
+  maxCallDuration: duration
+    .optional()
+    .describe(
+      'How long a call may last if it continues under a renewed certificate of its caller (default: 24h).',
+    ),
+  freeText: FreeText.optional().describe(
+    'Free text of the server, which may name tools that a caller may not call.',
+  ),
+};
+
+const ServerConfig = z.strictObject({
+  server: ResourceName.describe('The McpServer resource. Callers use the path /mcp/ and this name.'),
+  upstream: UpstreamConfig,
+  ...OF_A_SERVER,
+});
+
+/** Each has a part of the memory for messages. */
+const MAX_SERVERS = 16;
+
+/** One server of a gateway. */
+export interface ServerSettings {
+  readonly server: string;
+  readonly upstream: z.infer<typeof UpstreamConfig>;
+  readonly sessions?: z.infer<typeof Sessions> | undefined;
+  /** Seconds. */
+  readonly maxCallDuration: number;
+  readonly freeText: z.infer<typeof FreeText>;
+}
+
+const DAY = 86_400;
+
+const withDefaults = (server: z.infer<typeof ServerConfig>): ServerSettings => ({
+  ...server,
+  maxCallDuration: server.maxCallDuration ?? DAY,
+  freeText: server.freeText ?? { instructions: true, logs: true },
+});
+
+/** `gateway` of the config. What is of one server is a list, also where the file has its keys beside `listen`. */
 export const GatewayConfig = z
   .strictObject({
-    server: ResourceName.describe('The McpServer resource of this gateway.'),
+    server: Server.optional(),
     listen: hostPort.describe('Where callers reach it: MCP over mutual TLS.'),
-    upstream: UpstreamConfig,
+    upstream: UpstreamConfig.optional(),
+    ...OF_A_SERVER,
+    servers: z
+      .array(ServerConfig)
+      .min(1)
+      .max(MAX_SERVERS)
+      .optional()
+      .describe('Instead of server and upstream: several servers, with the keys above, at one address.'),
     chain: z
       .enum(['short', 'full'])
       .optional()
@@ -65,22 +127,6 @@ export const GatewayConfig = z
         'What callers are shown, as outputs[].chain: `full` also for callers that verify this gateway by a CA ' +
           'above the root alone (default: short).',
       ),
-    sessions: z
-      .strictObject({
-        max: z
-          .int()
-          .min(1)
-          .max(100_000)
-          .optional()
-          .describe('At most (default: 64 of a command, else 5000).'),
-        perCaller: z.int().min(1).max(100_000).optional().describe('Of one caller (default: half of max).'),
-        idle: duration.prefault('1h').describe('An unused session ends after this time.'),
-      })
-      .optional()
-      .describe('Sessions of legacy clients. If all are in use, a new one is refused.'),
-    maxCallDuration: duration
-      .prefault('24h')
-      .describe('How long a call may last if it continues under a renewed certificate of its caller.'),
     maxStaleness: duration
       .refine(
         (seconds) => seconds >= MIN_STALENESS_SECONDS,
@@ -90,13 +136,6 @@ export const GatewayConfig = z
       .describe(
         'After so long without its CA the gateway takes no new calls, at least 1m (default: it goes on).',
       ),
-    freeText: z
-      .strictObject({
-        instructions: z.boolean().default(true).describe('Its instructions to clients.'),
-        logs: z.boolean().default(true).describe('Its log messages.'),
-      })
-      .prefault({})
-      .describe('Free text of the server, which may name tools that a caller may not call.'),
     records: z
       .union([file, z.literal(false)], { error: forms('a file, or false') })
       .default('calls.jsonl')
@@ -111,6 +150,27 @@ export const GatewayConfig = z
   .refine(({ records, report }) => records !== false || report !== false, {
     path: ['records'],
     error: 'records and report are both false: calls would leave no record anywhere',
+  })
+  .transform(({ server, upstream, sessions, maxCallDuration, freeText, servers, ...shared }, context) => {
+    const own = { server, upstream, sessions, maxCallDuration, freeText };
+    const says = (message: string, ...path: readonly PropertyKey[]): void =>
+      context.addIssue({ code: 'custom', message, path: [...path] });
+    if (servers !== undefined) {
+      for (const [key, value] of Object.entries(own))
+        if (value !== undefined) says('this belongs into an entry of servers where there are servers', key);
+      for (const [n, each] of servers.entries()) {
+        const twin = servers.findIndex((other) => other.server === each.server);
+        if (twin < n) says(`servers.${twin}.server is ${each.server}, too`, 'servers', n, 'server');
+      }
+    } else {
+      if (server === undefined) says('missing (the name of an McpServer is expected, or servers)', 'server');
+      if (upstream === undefined) says('missing (a url, a socket or a command is expected)', 'upstream');
+    }
+    const one = server === undefined || upstream === undefined ? [] : [{ ...own, server, upstream }];
+    const [first, ...more] = (servers ?? one).map(withDefaults);
+    if (first === undefined) return z.NEVER;
+    const all: readonly [ServerSettings, ...ServerSettings[]] = [first, ...more];
+    return { ...shared, servers: all };
   });
 
 /** An entry of `connect` of the config. */

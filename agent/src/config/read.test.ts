@@ -81,13 +81,38 @@ describe('accepted configs', () => {
     ]);
     expect(settings.gateway).toMatchObject({
       records: join(dir, 'data', 'calls.jsonl'),
-      upstream: { socket: join(dir, 'mcp.sock'), path: '/mcp' },
+      servers: [
+        {
+          server: 'github',
+          upstream: { socket: join(dir, 'mcp.sock'), path: '/mcp' },
+          maxCallDuration: 86_400,
+          freeText: { instructions: true, logs: true },
+        },
+      ],
     });
     expect(settings.connect.map(({ listen }) => listen)).toEqual([
       `unix:${join(dir, 'a.sock')}`,
       '127.0.0.1:9000',
       '127.0.0.1:0',
       '127.0.0.1:0',
+    ]);
+  });
+
+  test('several servers behind one gateway', () => {
+    const upstream = { url: 'http://x/mcp' };
+    const servers = [
+      { server: 'github', upstream, sessions: { max: 7 } },
+      { server: 'mail', upstream: { socket: 'mail.sock' }, maxCallDuration: '1h', freeText: { logs: false } },
+    ];
+    const settings = read({ ...least, gateway: { listen: '0.0.0.0:8443', servers } });
+    expect(settings.gateway?.servers).toMatchObject([
+      { server: 'github', upstream, sessions: { max: 7, idle: 3600 }, maxCallDuration: 86_400 },
+      {
+        server: 'mail',
+        upstream: { socket: join(dir, 'mail.sock') },
+        maxCallDuration: 3600,
+        freeText: { instructions: true, logs: false },
+      },
     ]);
   });
 
@@ -107,6 +132,7 @@ describe('accepted configs', () => {
 });
 
 const gateway = { server: 'github', listen: '127.0.0.1:1', upstream: { url: 'http://127.0.0.1:2/mcp' } };
+const other = (server = 'mail') => ({ server, upstream: { url: 'http://127.0.0.1:2/mcp' } });
 const inTpm = { ...least, evidence: { tpm: { key: 'tpm' } }, outputs: [{ dir: 'out' }] };
 
 describe('refused configs', () => {
@@ -138,6 +164,37 @@ describe('refused configs', () => {
       'a gateway whose calls leave no record',
       { ...least, gateway: { ...gateway, records: false, report: false } },
       /gateway\.records: records and report are both false: calls would leave no record anywhere/,
+    ],
+    [
+      'a gateway of one server and of several',
+      { ...least, gateway: { ...gateway, servers: [other()] } },
+      /^\d+: gateway\.server: this belongs into an entry of servers where there are servers$/m,
+    ],
+    [
+      'a gateway of several servers that has what is of one of them',
+      { ...least, gateway: { listen: 'a:1', servers: [other()], freeText: {} } },
+      /^\d+: gateway\.freeText: this belongs into an entry of servers/m,
+    ],
+    [
+      'a gateway that has one server twice',
+      { ...least, gateway: { listen: 'a:1', servers: [other(), other()] } },
+      /^\d+: gateway\.servers\.1\.server: servers\.0\.server is mail, too$/m,
+    ],
+    [
+      'a gateway of no server',
+      { ...least, gateway: { listen: 'a:1' } },
+      /gateway\.server: missing \(the name of an McpServer is expected, or servers\)\n\d+: gateway\.upstream: missing/,
+    ],
+    [
+      'a gateway of 17 servers',
+      {
+        ...least,
+        gateway: {
+          listen: 'a:1',
+          servers: Array.from({ length: 17 }, (_, n) => other(`s${n}`)),
+        },
+      },
+      /gateway\.servers/,
     ],
     [
       'a gateway of a server that no McpServer can be',

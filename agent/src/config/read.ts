@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { readConfigFile } from '@chancery/shared/config/config-file.ts';
 import { Problems, readDocuments } from '@chancery/shared/config/yaml.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { ServerSettings } from './mcp.ts';
 import { AgentConfig, type AgentSettings, type GatewaySettings } from './schema.ts';
 import { contradictions, tooLong, twice } from './together.ts';
 
@@ -69,10 +70,17 @@ function absoluteGateway(
   dataDir: string,
   at: (path: string) => string,
 ): GatewaySettings {
-  const { upstream } = gateway;
+  const [first, ...more] = gateway.servers;
   return {
     ...gateway,
     records: gateway.records === false ? false : resolve(dataDir, gateway.records),
-    upstream: 'socket' in upstream ? { ...upstream, socket: at(upstream.socket) } : upstream,
+    servers: [absoluteServer(first, at), ...more.map((each) => absoluteServer(each, at))],
   };
+}
+
+function absoluteServer(server: ServerSettings, at: (path: string) => string): ServerSettings {
+  const { upstream } = server;
+  return 'socket' in upstream
+    ? { ...server, upstream: { ...upstream, socket: at(upstream.socket) } }
+    : server;
 }

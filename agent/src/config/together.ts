@@ -25,12 +25,14 @@ export function contradictions(settings: AgentSettings): readonly Contradiction[
 
 /** Finds paths that are too long for a socket. */
 export function tooLong({ dataDir, ca, gateway, connect }: AgentSettings): readonly Contradiction[] {
-  const upstream = gateway !== undefined && 'socket' in gateway.upstream ? gateway.upstream.socket : '';
+  const upstreams = (gateway?.servers ?? []).flatMap(({ upstream }) =>
+    'socket' in upstream ? [upstream.socket] : [],
+  );
   const local = connect.flatMap(({ listen }) => (listen.startsWith('unix:') ? [listen.slice(5)] : []));
   const sockets = [
     ['dataDir', paths(dataDir).socket],
     ['ca', ca.socket ?? ''],
-    ['gateway', upstream],
+    ...upstreams.map((path) => ['gateway', path] as const),
     ...local.map((path) => ['connect', path] as const),
   ] as const;
   return sockets.flatMap(([key, path]) => {

@@ -3,7 +3,11 @@ import { expect, test } from 'vitest';
 import { recordBeside } from './beside.ts';
 import type { SpooledEvent } from './call-spool.ts';
 
-const [let1, answer] = [{ stage: 'decided', allow: true }, { stage: 'answered' }];
+const server = 'everything';
+const [let1, answer] = [
+  { server, stage: 'decided', allow: true },
+  { server, stage: 'answered' },
+];
 
 function world(isFull: boolean, hasRoom = true) {
   const [spooled, filed]: [SpooledEvent[], SpooledEvent[]] = [[], []];

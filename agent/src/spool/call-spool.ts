@@ -11,19 +11,21 @@ import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { openPrivateFile } from '@chancery/shared/unix/files/append-file.ts';
 import { type DeliverDeps, deliver } from './deliver.ts';
+import { Losses } from './losses.ts';
 import { Spool, type SpoolOptions } from './spool.ts';
 
 /** What this needs of an event; all its fields are written. */
 export interface SpooledEvent {
+  readonly server: string;
   readonly stage: string;
   readonly allow?: boolean | undefined;
 }
 
 export interface CallSpoolOptions extends SpoolOptions, Pick<DeliverDeps, 'svid' | 'target' | 'random'> {
-  /** The McpServer. */
-  readonly server: string;
-  /** Whether the newest policy has `audit: required` for it. */
-  readonly isRequired: () => boolean;
+  /** The McpServers of this gateway. The first is that of a record whose own cannot be read. */
+  readonly servers: readonly [string, ...string[]];
+  /** Whether the newest policy has `audit: required` for this server. */
+  readonly isRequired: (server: string) => boolean;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -40,12 +42,12 @@ export interface SpoolReport {
 }
 
 export interface CallSpool {
-  /** Throws audit_spool where the events must not happen without a record. Blocks for the write. */
+  /** Of one server. Throws audit_spool where the events must not happen without a record. Blocks for the write. */
   record(...events: readonly SpooledEvent[]): void;
   /** Throws audit_spool if the events let a call in that could not be recorded. */
   ensureRoom(events: readonly SpooledEvent[]): void;
-  /** Why new calls are refused, because they could not be recorded; undefined if they are not. */
-  refuses(): string | undefined;
+  /** Why new calls of this server are refused, because they could not be recorded; undefined if they are not. */
+  refuses(server: string): string | undefined;
   /** Why the CA does not get the records; undefined if it does. */
   undelivered(): string | undefined;
   /** Reads a record from the disk. Blocks. */
@@ -56,23 +58,23 @@ export interface CallSpool {
 
 /** Of the spool, for the answers of calls that go on: a new call must leave it free. */
 const SPARE_PART = 1 / 8;
+/** Of the spool, for servers that require a record: what others of this gateway write must leave it free. */
+const OTHERS_PART = 1 / 2;
 /** What the record of a new call takes, about. */
 const ONE_RECORD = 4 * 1024;
 
 /** Opens the spool and begins to deliver it. Throws file. */
 export function openCallSpool(options: CallSpoolOptions): CallSpool {
-  const { server, isRequired, clock, log, maxBytes } = options;
+  const { servers, isRequired, clock, log, maxBytes } = options;
   const spool = new Spool(options);
   const lostRecord = (fields: object): string =>
-    JSON.stringify({ id: randomUUID(), stage: 'lost', time: clock.now(), server, ...fields });
-  let waiting: { count: number; since: Date } | undefined;
+    JSON.stringify({ id: randomUUID(), stage: 'lost', time: clock.now(), server: servers[0], ...fields });
+  const waiting = new Losses(clock);
   let lost = 0;
-  const lose = (count: number, error: unknown): void => {
-    lost += count;
-    if (waiting === undefined)
+  const lose = (events: readonly SpooledEvent[], error: unknown): void => {
+    lost += events.length;
+    if (waiting.add(events))
       log.error({ err: error }, 'records of calls are lost for the audit log of the CA; the calls go on');
-    waiting ??= { count: 0, since: clock.now() };
-    waiting.count += count;
   };
   const stop = new AbortController();
   /** Numbers of records that cannot be sent, until the CA has what stands for them. */
@@ -90,26 +92,28 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
     stop.signal,
   );
   const begun = spool.through;
-  const refuses = (events: readonly SpooledEvent[] = []) =>
+  const areRequired = (events: readonly SpooledEvent[]) => events.some((event) => isRequired(event.server));
+  const refuses = (events: readonly SpooledEvent[]) =>
     // What the records take is not counted where it does not matter: it costs as much as writing them.
-    isRequired() ? whyFull(spool, options, ONE_RECORD + bytesOf(events)) : undefined;
+    areRequired(events) ? whyFull(spool, options, ONE_RECORD + bytesOf(events)) : undefined;
   return {
     ensureRoom: (events) => ensureNo(letsIn(events) ? refuses(events) : undefined),
     record(...events) {
-      const isNew = isRequired() && letsIn(events);
-      const records = events.map(recordOf);
-      if (waiting !== undefined) records.unshift(lostRecord({ ...waiting, detail: 'the spool was full' }));
+      const durable = areRequired(events);
+      const isNew = durable && letsIn(events);
+      const missing = waiting.all().map((loss) => lostRecord({ ...loss, detail: 'the spool was full' }));
+      const records = [...missing, ...events.map(recordOf)];
       try {
-        spool.append(records, { durable: isRequired(), spare: isNew ? maxBytes * SPARE_PART : 0 });
-        waiting = undefined;
+        spool.append(records, { durable, spare: maxBytes * spareOf(options, { durable, isNew }) });
+        waiting.clear();
       } catch (error) {
         // Its calls are refused, so nothing of them is missing.
         if (isNew) throw error;
-        lose(events.length, error);
-        if (isRequired()) throw error;
+        lose(events, error);
+        if (durable) throw error;
       }
     },
-    refuses: () => refuses(),
+    refuses: (of) => (isRequired(of) ? whyFull(spool, options, ONE_RECORD) : undefined),
     undelivered: () => failure,
     report() {
       lost += passed(spoiled, spool.through);
@@ -123,6 +127,15 @@ export function openCallSpool(options: CallSpoolOptions): CallSpool {
       spool.close();
     },
   };
+}
+
+/** The part of the spool that must stay free after a write. */
+function spareOf(
+  { servers, isRequired }: CallSpoolOptions,
+  { durable, isNew }: { readonly durable: boolean; readonly isNew: boolean },
+): number {
+  if (isNew) return SPARE_PART;
+  return !durable && servers.some(isRequired) ? OTHERS_PART : 0;
 }
 
 /** How many of these numbers the CA has by now; they are forgotten. */
@@ -149,11 +162,11 @@ export const notDelivered = (server: string): string =>
 
 /** For a gateway that does not deliver its records: a server that requires it gets no calls. Throws audit_spool. */
 export function ensureNotRequired(
-  server: string,
-  isRequired: boolean,
+  isRequired: (server: string) => boolean,
   events: readonly SpooledEvent[],
 ): void {
-  ensure(!isRequired || !letsIn(events), 'audit_spool', notDelivered(server));
+  for (const event of events)
+    ensure(!letsIn([event]) || !isRequired(event.server), 'audit_spool', notDelivered(event.server));
 }
 
 /** Records that the CA cannot read, for an operator; more are only counted. */

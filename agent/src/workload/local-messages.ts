@@ -54,7 +54,10 @@ export const StatusReport = z.object({
   skewSeconds: z.int().nullable().describe("How far this clock is ahead of the CA's."),
   policyVersion: z.int().nullable(),
   servers: z.array(z.string()),
-  gateway: z.strictObject({ server: z.string(), port: z.int() }).nullable(),
+  gateway: z
+    .strictObject({ server: z.string().describe('The first of its servers.'), port: z.int() })
+    .nullable(),
+  gatewayServers: z.array(z.string()).optional().describe('All of them.'),
   connect: z.array(z.strictObject({ server: z.string(), listen: z.string() })),
   outputs: z.array(
     z.strictObject({

@@ -51,7 +51,7 @@ function open(reach: () => TestCa | undefined = () => ca): CallSpool {
     log,
     isRequired: () => required,
   };
-  spool = openCallSpool({ folder: folder(), maxBytes: MIB, server: 'everything', ...about });
+  spool = openCallSpool({ folder: folder(), maxBytes: MIB, servers: ['everything'], ...about });
   return spool;
 }
 const event = (id: number, more: object = {}) => ({
@@ -169,7 +169,7 @@ test('M86 a record that was spoiled on the disk is a record of its loss, and tho
   const { report } = open();
   await vi.waitFor(async () => expect(await reported()).toHaveLength(3), PATIENCE);
   expect((await reported()).map(({ record }) => record.stage)).toEqual(['decided', 'lost', 'decided']);
-  expect(report()).toMatchObject({ lost: 1 });
+  await vi.waitFor(() => expect(report()).toMatchObject({ lost: 1 }), PATIENCE);
 });
 
 test('M86 a record that was spoiled is counted once, also where the CA was busy and it is sent again', async () => {

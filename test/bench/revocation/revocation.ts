@@ -191,8 +191,7 @@ async function cutStreams(world: World, groups: Groups, parts: Parts): Promise<r
   server.say = (_seen, res) => stream(res, [], true);
   const gateway = await startGateway({
     listen: { host: '127.0.0.1', port: 0 },
-    server: 'everything',
-    upstream: server.target,
+    servers: [{ server: 'everything', upstream: server.target }],
     svid: live(world.gateway.svid),
     bundle: told.bundle,
     policy: told.policy,

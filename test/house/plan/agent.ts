@@ -67,7 +67,7 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
     ...agent('mcp/gateway/records'),
   ],
   'agent/src/mcp/gateway/request': [
-    ...shared('ground x509 policy mcp'),
+    ...shared('ground spiffe x509 policy mcp'),
     ...agent('mcp/wire/answer mcp/wire mcp/upstream'),
     ...agent('mcp/gateway/judge mcp/gateway mcp/gateway/peers mcp/gateway/records'),
     ...agent('mcp/gateway/exchange'),

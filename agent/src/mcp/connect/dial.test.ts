@@ -3,7 +3,7 @@ import type { RequestListener } from 'node:http';
 import { connect, createServer, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
   type PlayedGateway,
   playGateway,
@@ -53,6 +53,43 @@ test.each<[string, string, RequestListener]>([
     expect(arrived()).toBe(2);
   },
 );
+
+describe('M143 a gateway that does not know the path of a server', () => {
+  /** As a gateway of an older release: it has read nothing but the head. */
+  const older: RequestListener = (req, res) => {
+    res.removeHeader('chancery-server');
+    if (req.url === '/mcp') sayDone(req, res);
+    else res.writeHead(404, { connection: 'close' }).end('{}');
+  };
+  const paths = (): readonly (string | undefined)[] => gateway.arrived.map(({ url }) => url);
+
+  test('gets the request once under the path that it knows, and later ones only there', async () => {
+    gateway.play = older;
+    expect([await send(), await send()]).toEqual(['done', 'done']);
+    expect(paths()).toEqual(['/mcp/everything', '/mcp', '/mcp']);
+  });
+
+  test('gets each of the requests of one moment there', async () => {
+    gateway.play = older;
+    expect(await Promise.all([send(), send(), send()])).toEqual(['done', 'done', 'done']);
+    expect(paths().filter((path) => path === '/mcp')).toHaveLength(3);
+  });
+
+  test('says so where it does not know the other path either', async () => {
+    gateway.play = (req, res) => {
+      res.removeHeader('chancery-server');
+      res.writeHead(404).end(String(req.url));
+    };
+    expect(await send()).toBe('/mcp');
+    expect(paths()).toEqual(['/mcp/everything', '/mcp']);
+  });
+
+  test('is not one whose server answers 404: that may have acted', async () => {
+    gateway.play = (_req, res) => void res.writeHead(404).end('gone');
+    expect(await send()).toBe('gone');
+    expect(paths()).toEqual(['/mcp/everything']);
+  });
+});
 
 test('M92 a gateway that switches protocols has answered with an error', async () => {
   gateway.play = ({ socket }) =>

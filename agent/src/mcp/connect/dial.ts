@@ -43,7 +43,7 @@ export interface Posted {
   readonly method: 'POST' | 'GET' | 'DELETE';
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array | string | undefined;
-  /** Instead of the MCP endpoint. */
+  /** Instead of the endpoint of the server. */
   readonly path?: string;
   /** The only identity that may get it, even if the registry names another one by then. */
   readonly identity?: SpiffeId;
@@ -68,7 +68,6 @@ interface Sending {
 
 /** Pauses after a connection could not be made. */
 const RETRY_SECONDS = [0.1, 0.5, 2];
-const PATH = '/mcp';
 
 /**
  * Sends requests to one server of the registry. It connects at the first request. The caller closes it, which ends its
@@ -210,15 +209,26 @@ export class Dialler {
   #write(route: Route, sending: Sending): void {
     const { posted, reached } = sending;
     const { body } = posted;
-    const outgoing = route.request({ path: PATH, ...posted });
+    const path = posted.path ?? route.path;
+    const outgoing = route.request({ ...posted, path });
     sending.stop = () => outgoing.destroy();
     let connected = false;
+    let isUnread = false;
     outgoing.once('socket', () => {
       connected = true;
     });
     onOutcome(outgoing, {
-      onResponse: (response) => reached.onResponse(response),
-      onError: (error) => (connected ? reached.onError(this.#broken(error)) : sending.onUnsent(error)),
+      onResponse: (response) => {
+        isUnread = posted.path === undefined && route.isOlder(path, response);
+        if (!isUnread) return reached.onResponse(response);
+        response.on('error', () => {}).resume();
+        this.#attempt(sending);
+      },
+      onError: (error) => {
+        if (isUnread) return;
+        if (connected) reached.onError(this.#broken(error));
+        else sending.onUnsent(error);
+      },
     });
     // Node sends a text body in one piece with the head; latin1 keeps every byte.
     if (body instanceof Uint8Array) outgoing.end(asBuffer(body).toString('latin1'), 'latin1');

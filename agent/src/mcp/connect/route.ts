@@ -1,10 +1,11 @@
 /** The connections that are made with one certificate to one address, where one identity answers. */
-import type { ClientRequest } from 'node:http';
+import type { ClientRequest, IncomingMessage } from 'node:http';
 import { request } from 'node:https';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { McpServer } from '@chancery/shared/policy/resources/server.ts';
+import { BY_NAME, ENDPOINT, endpointOf } from '../wire/endpoint.ts';
 import type { Claims } from './claims.ts';
 import { DialAgent, type PoolOptions, type Wanted } from './pool.ts';
 
@@ -27,12 +28,14 @@ export interface RouteRequest {
  */
 export class Route {
   readonly #server: McpServer;
+  #path: string;
   readonly #agent: DialAgent;
 
   constructor(options: RouteOptions, claims: Claims) {
     const server = options.policy.current().servers.get(options.server);
     ensure(server !== undefined, 'server_unknown', `no server is registered as ${options.server}`);
     this.#server = server;
+    this.#path = endpointOf(server.name);
     this.#agent = new DialAgent(server, options, claims);
   }
 
@@ -44,6 +47,21 @@ export class Route {
   /** The SPIFFE ID that the gateway must have. */
   get identity() {
     return this.#server.identity;
+  }
+
+  /** Of the server at its gateway. */
+  get path(): string {
+    return this.#path;
+  }
+
+  /**
+   * Whether this answer under `path` is of an older gateway, which has one server and no path by its name: it has read
+   * nothing of the request but its head. Later requests take the other path.
+   */
+  isOlder(path: string, { statusCode, headers }: IncomingMessage): boolean {
+    if (statusCode !== 404 || headers[BY_NAME] !== undefined || path === ENDPOINT) return false;
+    this.#path = ENDPOINT;
+    return true;
   }
 
   /** Calls `wanted.onConnection` once a connection is ready, at once if one is idle. Throws rate, unavailable. */

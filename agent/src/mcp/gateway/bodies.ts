@@ -17,11 +17,14 @@ const PER_CALLER = 64 * MIB;
 const TOTAL = 128 * MIB;
 
 /**
- * A connection may hold one request of the largest size, a caller at least two, and all callers together at least four.
+ * Of one of so many servers, an equal part of all. A connection may hold one request of the largest size. A caller of
+ * an only server may hold at least two, and all callers together twice as many as one.
  */
-export function bodyLimits(maxRequestBytes: number): BodyLimits {
-  const perCaller = Math.max(PER_CALLER, 2 * maxRequestBytes);
-  return { perConnection: maxRequestBytes, perCaller, total: Math.max(TOTAL, 2 * perCaller) };
+export function bodyLimits(maxRequestBytes: number, servers = 1): BodyLimits {
+  const least = (servers === 1 ? 2 : 1) * maxRequestBytes;
+  const perCaller = Math.max(Math.floor(PER_CALLER / servers), least);
+  const total = Math.max(Math.floor(TOTAL / servers), 2 * perCaller);
+  return { perConnection: maxRequestBytes, perCaller, total };
 }
 
 /** A whole body. */
@@ -38,7 +41,7 @@ export interface Hold {
   onLost(listener: (reason: IdentityError) => void): void;
 }
 
-/** Reads request bodies, and bounds the bytes of a connection, a caller and all callers. One for each gateway. */
+/** Reads request bodies, and bounds the bytes of a connection, a caller and all callers. One for each server. */
 export class Bodies {
   readonly #weights: Weights;
 

@@ -45,13 +45,13 @@ export interface RawCall {
 }
 
 /** One request on a connection of its own, with this key. */
-export async function openCall(world: World, svid: Svid, tool = 'echo'): Promise<RawCall> {
+export async function openCall(world: World, svid: Svid, tool = 'echo', path = '/mcp'): Promise<RawCall> {
   const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: tool } });
   const tls = { ...clientTls(svid, world.td.bundle.current()), checkServerIdentity: () => undefined };
   const where = {
     host: '127.0.0.1',
     port: world.gateway.port,
-    path: '/mcp',
+    path,
     method: 'POST',
     agent: false as const,
   };

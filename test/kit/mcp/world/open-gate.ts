@@ -12,6 +12,7 @@ import { Listeners } from '@chancery/agent/mcp/gateway/listeners.ts';
 import { CallRecorder } from '@chancery/agent/mcp/gateway/records/record.ts';
 import { handle } from '@chancery/agent/mcp/gateway/request/handle.ts';
 import { type Begun, nothingSeen } from '@chancery/agent/mcp/gateway/request/inbound.ts';
+import { Served } from '@chancery/agent/mcp/gateway/request/served.ts';
 import { type Session, Sessions } from '@chancery/agent/mcp/gateway/sessions.ts';
 import type { Back, Outbound, Upstream } from '@chancery/agent/mcp/upstream/upstream.ts';
 import { refuse } from '@chancery/agent/mcp/wire/answer/reply.ts';
@@ -109,6 +110,7 @@ export async function openGate(held: HeldLimits = {}): Promise<OpenGate> {
     listeners: new Listeners('everything'),
     ensureHeard: () => {},
   };
+  const served = new Served(gate);
   const server = createServer({ keepAlive: false });
   const take = (req: IncomingMessage, res: Begun['res']): void => {
     const seen = nothingSeen(req.socket);
@@ -116,7 +118,7 @@ export async function openGate(held: HeldLimits = {}): Promise<OpenGate> {
     const begin = (): void => {
       begun[at] = (begun[at] ?? 0) + 1;
     };
-    handle(gate, { req, res, peer: gatePeer, begin, ensureStands: () => {} }, seen).catch((error) => {
+    handle(served, { req, res, peer: gatePeer, begin, ensureStands: () => {} }, seen).catch((error) => {
       codes.push(isRefusal(error) ? error.code : String(error));
       const id = seen.message?.kind === 'request' ? seen.message.id : undefined;
       if (isRefusal(error)) refuse(res, error, id);

@@ -5,6 +5,7 @@ import https from 'node:https';
 import type { AddressInfo, Server } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { Dialler, type Posted } from '@chancery/agent/mcp/connect/dial.ts';
+import { BY_NAME } from '@chancery/agent/mcp/wire/endpoint.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
@@ -44,6 +45,7 @@ export async function playGateway(): Promise<PlayedGateway> {
   const played = { td, arrived, play: sayDone };
   const server = https.createServer({ ...serverTls(td.svid(TOOLS)) }, (req, res) => {
     arrived.push(req);
+    res.setHeader(BY_NAME, 'everything');
     for (const side of [req, res]) side.on('error', () => {});
     played.play(req, res);
   });

@@ -1,4 +1,5 @@
 /** A trust domain in memory, and gateways and connects in it, for tests of the MCP rooms. */
+import type { ServerOptions } from '@chancery/agent/mcp/behind.ts';
 import type { CallEvent, RecordCall } from '@chancery/agent/mcp/call-event.ts';
 import { type ConnectOptions, startConnect } from '@chancery/agent/mcp/connect.ts';
 import type { HeldLimits } from '@chancery/agent/mcp/gateway/exchange/gate.ts';
@@ -93,7 +94,9 @@ export interface WorldOptions extends HeldLimits {
   readonly log?: Log;
   readonly freeText?: FreeText;
   readonly connections?: Partial<ConnectionSettings>;
-  readonly sessions?: GatewayOptions['sessions'];
+  readonly sessions?: ServerOptions['sessions'];
+  /** Servers behind the same gateway. No rule is about them until a test publishes one. */
+  readonly others?: readonly ServerOptions[];
   readonly maxCallSeconds?: number;
   readonly maxRequestBytes?: number;
   readonly who?: readonly SpiffeId[];
@@ -115,6 +118,7 @@ export async function startWorld(
     log = silentLog,
     who = [TRIAGE],
     record,
+    others = [],
     ...instead
   }: WorldOptions = {},
 ): Promise<World> {
@@ -127,18 +131,24 @@ export async function startWorld(
   const linked = live(0);
   const gateway = await startGateway({
     listen: { host: '127.0.0.1', port: 0 },
-    server: 'everything',
-    upstream,
+    servers: [
+      {
+        server: 'everything',
+        upstream,
+        maxCallSeconds: instead.maxCallSeconds,
+        ...(instead.freeText === undefined ? {} : { freeText: instead.freeText }),
+        ...(instead.sessions === undefined ? {} : { sessions: instead.sessions }),
+      },
+      ...others,
+    ],
     svid: gatewaySvid,
     bundle: td.bundle,
     policy,
     revocations: instead.revocations ?? revocations,
     clock,
     log,
-    ...(instead.freeText === undefined ? {} : { freeText: instead.freeText }),
     ...(instead.connections === undefined ? {} : { connections: instead.connections }),
     ...(instead.bodies === undefined ? {} : { bodies: instead.bodies }),
-    ...(instead.sessions === undefined ? {} : { sessions: instead.sessions }),
     ...(instead.unread === undefined ? {} : { unread: instead.unread }),
     ...(instead.arriving === undefined ? {} : { arriving: instead.arriving }),
     record: record ?? ((...more) => void events.push(...more)),
@@ -146,7 +156,6 @@ export async function startWorld(
       follows: (next, old) => links.get(next) === old,
       onChange: (listener) => linked.onChange(listener),
     },
-    maxCallSeconds: instead.maxCallSeconds,
     maxRequestBytes: instead.maxRequestBytes,
     ensureHeard: instead.ensureHeard,
   });
@@ -169,17 +178,25 @@ export function connectTo(
   world: World,
   local: ConnectOptions['local'],
   {
+    server = 'everything',
     svid = live(world.td.svid(TRIAGE)),
     uid = process.getuid?.() ?? 0,
     clock = systemClock,
     log = silentLog,
     maxRequestBytes,
-  }: { svid?: Source<Svid>; uid?: number; clock?: Clock; log?: Log; maxRequestBytes?: number } = {},
+  }: {
+    server?: string;
+    svid?: Source<Svid>;
+    uid?: number;
+    clock?: Clock;
+    log?: Log;
+    maxRequestBytes?: number;
+  } = {},
 ) {
   const { policy, revocations, td } = world;
   const sources = { svid, bundle: td.bundle, policy, revocations, clock };
   return startConnect({
-    server: 'everything',
+    server,
     local,
     ...sources,
     uid,

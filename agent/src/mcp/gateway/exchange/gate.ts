@@ -1,4 +1,4 @@
-/** What an exchange gets: what all exchanges of one gateway share, and its own request. */
+/** What an exchange gets: what all exchanges with one server share, and its own request. */
 
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
@@ -12,9 +12,9 @@ import type { Listeners } from '../listeners.ts';
 import type { OpenCall } from '../peers/open-call.ts';
 import type { CallRecorder } from '../records/record.ts';
 import type { Pending, Session, Sessions } from '../sessions.ts';
-import { Unread, type UnreadLimits } from './unread.ts';
+import { Unread, type UnreadLimits, unreadLimits } from './unread.ts';
 
-/** What all exchanges of one gateway share. */
+/** What all exchanges with one server share. */
 export interface Gate {
   readonly server: string;
   readonly policy: Source<Policy>;
@@ -53,12 +53,17 @@ export interface HeldLimits {
   readonly arriving?: Partial<UnreadLimits>;
 }
 
-/** The bounds on messages that a gateway holds, in both directions. */
+/**
+ * The bounds on messages that a gateway holds for one server, in both directions. Each of its `servers` has a part of
+ * its own, so that what one holds costs the others nothing.
+ */
 export function heldBy(
   limits: HeldLimits,
   maxRequestBytes: number,
+  servers = 1,
 ): Pick<Gate, 'bodies' | 'unread' | 'arriving'> {
-  const bodies = new Bodies({ ...bodyLimits(maxRequestBytes), ...limits.bodies });
-  const arriving = new Unread(limits.arriving, 'in answers that are not whole');
-  return { bodies, unread: new Unread(limits.unread), arriving };
+  const bodies = new Bodies({ ...bodyLimits(maxRequestBytes, servers), ...limits.bodies });
+  const share = unreadLimits(servers);
+  const arriving = new Unread({ ...share, ...limits.arriving }, 'in answers that are not whole');
+  return { bodies, unread: new Unread({ ...share, ...limits.unread }), arriving };
 }

@@ -15,7 +15,12 @@ export interface UnreadLimits {
 const PER_STREAM = 32 * 1024 * 1024;
 const PER_CALLER = 128 * 1024 * 1024;
 const TOTAL = 512 * 1024 * 1024;
-const UNREAD_LIMITS: UnreadLimits = { perStream: PER_STREAM, perCaller: PER_CALLER, total: TOTAL };
+
+/** Of one of so many servers: an equal part of all, but never less than one stream may hold. */
+export function unreadLimits(servers: number): UnreadLimits {
+  const total = Math.max(PER_STREAM, Math.floor(TOTAL / servers));
+  return { perStream: PER_STREAM, perCaller: Math.min(PER_CALLER, total), total };
+}
 
 /** The answer that one client has to read. */
 interface Waiting {
@@ -30,7 +35,7 @@ interface Share {
   bytes: number;
 }
 
-/** Limits the bytes of answers that clients have not read. One for each gateway. */
+/** Limits the bytes of answers that clients have not read. One for each server. */
 export class Unread {
   readonly #limits: UnreadLimits;
   readonly #byCaller = new Map<SpiffeId, Share>();
@@ -39,7 +44,7 @@ export class Unread {
 
   /** `what`: the name of the bytes in records. */
   constructor(limits: Partial<UnreadLimits> = {}, what = 'to read') {
-    this.#limits = { ...UNREAD_LIMITS, ...limits };
+    this.#limits = { ...unreadLimits(1), ...limits };
     this.#what = what;
   }
 

@@ -4,6 +4,8 @@ import type { What } from '@chancery/shared/policy/call.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 
 export interface OpenCall {
+  /** The McpServer that its path names; undefined until that is read, and for claims. */
+  server: string | undefined;
   /** The id of its record, and what it asked for by name, once it is decided. */
   recordId: string | undefined;
   what: What | undefined;
@@ -15,7 +17,7 @@ export interface OpenCall {
   cut?: string;
 }
 
-/** Whether the current policy allows this caller the server, or what a call uses of it. */
+/** Whether the current policy allows this caller its open call, or any server here where no call is given. */
 export type Allows = (caller: VerifiedSvid, call: OpenCall | undefined) => boolean;
 
 /** The terms by which a claim is judged. */

@@ -23,7 +23,6 @@ import {
   TrustDomainInMemory,
 } from '../../../../../test/kit/mcp/world/world.ts';
 import { secretOf } from '../../wire/claims.ts';
-
 import type { OpenCall } from './open-call.ts';
 import { Peers } from './peers.ts';
 
@@ -68,7 +67,7 @@ beforeEach(async () => {
     connections: { of: () => ({ certify, answer }) } as unknown as Connections,
     successions: { follows: () => isLinked, onChange: () => () => {} },
     get maxCallSeconds() {
-      return maxCallSeconds;
+      return () => maxCallSeconds;
     },
     onRefused: ({ code }) => void refused.push(code),
   });
@@ -97,6 +96,7 @@ async function connect(svid: Svid | undefined): Promise<TLSSocket> {
 
 const ECHO = { kind: 'tool', name: 'echo' } as const;
 const open = (): OpenCall => ({
+  server: 'everything',
   recordId: undefined,
   what: undefined,
   session: undefined,

@@ -10,61 +10,17 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
-import type { CertifiedPeer, Connections } from '@chancery/shared/door/connections.ts';
-import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { CertifiedPeer } from '@chancery/shared/door/connections.ts';
 import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
-import type { Source } from '@chancery/shared/ground/source.ts';
 import { inWords } from '@chancery/shared/policy/decide.ts';
-import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
-import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
+import { ensureNotRevoked } from '@chancery/shared/revocation/revocation-set.ts';
 import { peerChain, verifyPeer } from '@chancery/shared/tls/peer.ts';
 import { type VerifiedSvid, verifierOf } from '@chancery/shared/x509/verify/svid.ts';
 import { digestOf, secretOf } from '../../wire/claims.ts';
+import type { Claimant, Connection, PeersOptions } from './connection.ts';
 import { EarlyClaims } from './early-claims.ts';
 import type { Allows, ClaimTerms, OpenCall } from './open-call.ts';
 import { addressOf } from './places.ts';
-
-/** Which certificates replaced which, by the CA. */
-export interface Successions {
-  /** Whether `next` replaced `old`. Both are serials. */
-  follows(next: string, old: string): boolean;
-  /** Returns what ends it. */
-  onChange(listener: () => void): () => void;
-}
-
-export interface PeersOptions {
-  readonly bundle: Source<Bundle>;
-  readonly revocations: Source<RevocationSet>;
-  readonly clock: Clock;
-  readonly connections: Connections;
-  readonly successions: Successions;
-  /** The longest life of a claimed call, from its request on, however often it is claimed. */
-  readonly maxCallSeconds: number;
-  /** `peer` is undefined for a stranger. */
-  readonly onRefused: (error: IdentityError, peer: VerifiedSvid | undefined, address: string) => void;
-}
-
-/** The certificate that is to hold a connection. */
-interface Claimant {
-  readonly peer: VerifiedSvid;
-  readonly chain: readonly Uint8Array[];
-}
-
-interface Connection {
-  /** The peer of the handshake. */
-  readonly peer: VerifiedSvid;
-  /** SHA-256 of its secret. */
-  readonly digest: Uint8Array;
-  /** Open requests, and when each began. */
-  readonly calls: Map<OpenCall, Date>;
-  /** The peer by the certificate that the connection counts under now; its SPIFFE ID is that of `peer`. */
-  current: VerifiedSvid;
-  /** Its chain, X.509 DER. */
-  chain: readonly Uint8Array[];
-  /** The peer by the certificates before, oldest first. */
-  readonly former: VerifiedSvid[];
-  until: Date;
-}
 
 /** Admits connections, and ends those whose certificate is no longer good. One for each gateway. */
 export class Peers {
@@ -193,7 +149,7 @@ export class Peers {
 
   /** Throws what `claim` throws. */
   #pass(connection: Connection, claimant: Claimant, { allows, record }: ClaimTerms): void {
-    const { clock, maxCallSeconds } = this.#options;
+    const { clock } = this.#options;
     const [{ peer: next }, { current }] = [claimant, connection];
     const linked = this.#isLinked(next, connection);
     if (linked) this.#early.drop(connection);
@@ -207,8 +163,7 @@ export class Peers {
     this.#ensureNotRevoked({ current: next, former: [] });
     this.#ensureNotRevoked(connection);
     this.#ensureAllowed({ ...connection, current: next }, allows);
-    const begun = Math.min(...[...connection.calls.values()].map((time) => time.getTime()));
-    const until = new Date(Math.min(next.notAfter.getTime(), begun + maxCallSeconds * 1000));
+    const until = new Date(Math.min(next.notAfter.getTime(), this.#longest(connection)));
     if (until <= connection.until) return;
     for (const call of connection.calls.keys()) record(next, call);
     connection.former.push(current);
@@ -265,18 +220,27 @@ export class Peers {
   async #cutAtEnd(socket: TLSSocket, connection: Connection, closed: AbortSignal): Promise<void> {
     const { clock, maxCallSeconds } = this.#options;
     while (clock.now() < connection.until) await clock.sleepUntil(connection.until, closed);
-    const { current, until } = connection;
-    const says = `an open call ends after ${maxCallSeconds} s`;
+    const { current, until, calls } = connection;
+    const [first] = calls.keys();
+    const says = `an open call ends after ${maxCallSeconds(first?.server)} s`;
     if (until < current.notAfter) this.#refuse(socket, new IdentityError('mcp_call', says), current);
     else this.#cut(socket, `the certificate of ${current.id} has expired`);
+  }
+
+  /** Milliseconds of the clock at which the first of the open calls has lasted as long as one may. */
+  #longest({ calls }: Connection): number {
+    const { maxCallSeconds } = this.#options;
+    return Math.min(
+      ...[...calls].map(([{ server }, begun]) => begun.getTime() + maxCallSeconds(server) * 1000),
+    );
   }
 
   #ensureAllowed({ current, calls }: Connection, allows: Allows): void {
     const { id } = current;
     ensure(allows(current, undefined), 'mcp_call', `no rule lets ${id} reach this server any more`);
     for (const call of calls.keys()) {
-      if (call.what === undefined) continue;
-      ensure(allows(current, call), 'mcp_call', `no rule lets ${id} ${inWords(call.what)} any more`);
+      const to = call.what === undefined ? 'reach this server' : inWords(call.what);
+      ensure(allows(current, call), 'mcp_call', `no rule lets ${id} ${to} any more`);
     }
   }
 

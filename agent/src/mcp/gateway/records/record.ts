@@ -99,7 +99,8 @@ export class CallRecorder {
       policyVersion: Number(about.policy.version),
       session: about.session,
     });
-    return this.#fold(`${httpMethod} ${decision.allow}`, event);
+    // The reason names the server, which need not be that of the record.
+    return this.#fold(`${httpMethod} ${decision.allow ? '' : decision.reason}`, event);
   }
 
   /** Records that a session is over, and why. */

@@ -22,6 +22,7 @@ import { refusal } from '../../../../../test/kit/refusal.ts';
 import { CLAIMS, writeClaims } from '../../wire/claims.ts';
 import type { Peers } from '../peers/peers.ts';
 import { allowsBy, claimCalls } from './claim-calls.ts';
+import { Served } from './served.ts';
 
 let server: FakeServer;
 let world: World;
@@ -80,8 +81,10 @@ test.each([
 ] as const)('what allows a caller that %s', (_name, caller, tool, allowed) => {
   const peer = { ...gatePeer, id: caller };
   const what = tool === undefined ? undefined : toolNamed(tool);
-  const call = { recordId: undefined, session: undefined, source: undefined, what };
-  expect(allowsBy(policyFor(1, { allow: ['echo'] }), 'everything', NOW)(peer, call)).toBe(allowed);
+  const call = { server: 'everything', recordId: undefined, session: undefined, source: undefined, what };
+  const allows = allowsBy(policyFor(1, { allow: ['echo'] }), ['other', 'everything'], NOW);
+  expect(allows(peer, call)).toBe(allowed);
+  if (tool === undefined) expect(allows(peer, undefined)).toBe(allowed);
 });
 
 describe('a claim is judged', () => {
@@ -96,7 +99,7 @@ describe('a claim is judged', () => {
     const what = { method: 'POST', headers, rawHeaders: Object.entries(headers).flat(), complete: true };
     const req = Object.assign(body, { ...what, socket }) as unknown as IncomingMessage;
     const res = new ServerResponse(new IncomingMessage(socket));
-    await claimCalls(open.gate, peers, { req, res, peer: gatePeer }).finally(() => open.close());
+    await claimCalls(new Served(open.gate), peers, { req, res, peer: gatePeer }).finally(() => open.close());
   };
 
   test('over TLS only', async () => {

@@ -8,43 +8,51 @@ import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { writeJson } from '../../wire/answer/reply.ts';
 import { MAX_CLAIM_BYTES, readClaims, writeClaimed } from '../../wire/claims.ts';
 import { ensureJson } from '../../wire/http-body.ts';
-import type { Gate } from '../exchange/gate.ts';
 import { deniedMeanwhile } from '../judge/judge.ts';
 import type { Allows, ClaimTerms } from '../peers/open-call.ts';
 import type { Peers } from '../peers/peers.ts';
 import { letIn } from './handle.ts';
+import type { Named, Served } from './served.ts';
 
-/** Whether the policy lets a caller use something of `server`, or reach the server at all where nothing is given. */
+/** Whether the policy lets a caller go on with an open call at its server, or reach any of these servers. */
 export const allowsBy =
-  (policy: Policy, server: string, now: Date): Allows =>
+  (policy: Policy, servers: readonly string[], now: Date): Allows =>
   ({ id: caller, certificate }, call) => {
-    if (call?.what === undefined) return decideServer(policy, caller, server).allow;
-    const { what, session, source } = call;
+    const reaches = (server: string): boolean => decideServer(policy, caller, server).allow;
+    if (call === undefined) return servers.some(reaches);
+    const { server, what, session, source } = call;
+    if (server === undefined) return true;
+    if (what === undefined) return reaches(server);
     const whose = { caller, certifiedAt: certificate.notBefore, source };
     return deniedMeanwhile(policy, { ...whose, server, what, session, now }) === undefined;
   };
 
 /** The terms by the current policy. */
-export const termsOf = ({ policy, server, recorder, clock }: Gate): ClaimTerms => ({
-  allows: allowsBy(policy.current(), server, clock.now()),
-  record: (next, { recordId }) => recorder.claimed(next, recordId),
+export const termsOf = (served: Served): ClaimTerms => ({
+  allows: allowsBy(
+    served.first.policy.current(),
+    served.gates.map(({ server }) => server),
+    served.first.clock.now(),
+  ),
+  record: (next, { server, recordId }) => served.gateOf(server).recorder.claimed(next, recordId),
 });
 
 /** Throws refusals, which the caller answers and records. */
 export async function claimCalls(
-  gate: Gate,
+  served: Served,
   peers: Peers,
   { req, res, peer }: { req: IncomingMessage; res: ServerResponse; peer: VerifiedSvid },
 ): Promise<void> {
   ensure(req.method === 'POST', 'mcp_method', 'claims are posted');
-  if (!letIn(gate, { req, res, peer })) return;
+  const gate = letIn(served, reachedBy(served, peer), { req, res, peer });
+  if (gate === undefined) return;
   ensureJson(req);
   const secrets = readClaims(await gate.bodies.read(req, peer.id, MAX_CLAIM_BYTES));
   const { socket } = req;
   ensure(socket instanceof TLSSocket, 'no_peer', 'a claim without TLS');
   const claimed = secrets.map((secret) => {
     try {
-      peers.claim(socket, secret, termsOf(gate));
+      peers.claim(socket, secret, termsOf(served));
       return true;
     } catch (error) {
       if (!isRefusal(error)) throw error;
@@ -53,4 +61,15 @@ export async function claimCalls(
     }
   });
   writeJson(res, 200, writeClaimed(claimed));
+}
+
+/**
+ * A server that the caller may reach: claims belong to the listener, and go on or end with their calls. Throws mcp_call
+ * if there are several and it may reach none: it learns no name of theirs.
+ */
+function reachedBy({ gates, first }: Served, peer: VerifiedSvid): Named {
+  const reached = gates.find(({ policy, server }) => decideServer(policy.current(), peer.id, server).allow);
+  const gate = reached ?? (gates.length === 1 ? first : undefined);
+  ensure(gate !== undefined, 'mcp_call', `no Access rule lets ${peer.id} reach a server of this gateway`);
+  return { server: gate.server, gate, byName: false };
 }

@@ -38,7 +38,7 @@ export interface Seen extends OpenCall {
 
 /** Of a request on this connection, before anything of it is read. */
 export const nothingSeen = (socket: Socket): Seen => ({
-  ...{ message: undefined, recordId: undefined, what: undefined, session: undefined },
+  ...{ message: undefined, server: undefined, recordId: undefined, what: undefined, session: undefined },
   source: sourceOf(socket),
 });
 

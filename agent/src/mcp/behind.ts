@@ -1,0 +1,123 @@
+/** One MCP server behind a gateway: its upstream, its sessions, its records and the gate before it. */
+import type { Clock } from '@chancery/shared/ground/clock.ts';
+import type { Log } from '@chancery/shared/ground/log.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
+import type { FreeText } from '@chancery/shared/mcp/results.ts';
+import { decideServer } from '@chancery/shared/policy/decide.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
+import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { RecordCall } from './call-event.ts';
+import { type Gate, type HeldLimits, heldBy } from './gateway/exchange/gate.ts';
+import { Listeners } from './gateway/listeners.ts';
+import { CallRecorder } from './gateway/records/record.ts';
+import { type SessionLimits, Sessions } from './gateway/sessions.ts';
+import { httpUpstream } from './upstream/http/http.ts';
+import { commandUpstream } from './upstream/stdio/command.ts';
+import { MAX_REQUEST_BYTES, type Upstream, type UpstreamTarget } from './upstream/upstream.ts';
+
+/** What is of one server. */
+export interface ServerOptions {
+  /** The McpServer resource's name. */
+  readonly server: string;
+  readonly upstream: UpstreamTarget;
+  /**
+   * By default as many sessions as the upstream can hold, at most half of them for one caller, idle for at most an
+   * hour.
+   */
+  readonly sessions?: Partial<SessionLimits>;
+  /** How long a call may last if it outlives its certificate; by default a day. */
+  readonly maxCallSeconds?: number | undefined;
+  /** By default all kinds of free text pass. */
+  readonly freeText?: FreeText;
+}
+
+/** What is of all servers of one gateway. */
+export interface SharedOptions extends HeldLimits {
+  readonly policy: Source<Policy>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly record: RecordCall;
+  /** The largest message of a client; by default 16 MiB. */
+  readonly maxRequestBytes?: number | undefined;
+  /** Throws ca_unheard where a new call must not be admitted; by default never. */
+  readonly ensureHeard?: (() => void) | undefined;
+}
+
+export interface Behind {
+  readonly gate: Gate;
+  /** Ends the sessions of callers that are revoked. */
+  revoked(set: RevocationSet): void;
+  /** Ends the sessions of callers that no rule lets in any more, and tells the others of another list. */
+  policyChanged(policy: Policy): void;
+  /** Ends its sessions. */
+  stop(): void;
+  /** Ends its upstream, after `stop`. The records end last, by the one who opened this. */
+  close(): Promise<void>;
+}
+
+const FREE_TEXT: FreeText = { instructions: true, logs: true };
+
+/** One of so many servers. It sends nothing before the first request. The caller closes it. */
+export function openBehind(own: ServerOptions, shared: SharedOptions, servers: number): Behind {
+  const { policy, clock, maxRequestBytes = MAX_REQUEST_BYTES } = shared;
+  const options = { ...shared, ...own };
+  const recorder = new CallRecorder(options);
+  const upstream = upstreamOf(options);
+  const listeners = new Listeners(own.server);
+  const sessions = sessionsOf(options, upstream, recorder, listeners);
+  const gate: Gate = {
+    ...{ server: own.server, policy, clock, recorder, sessions, upstream, maxRequestBytes, listeners },
+    freeText: own.freeText ?? FREE_TEXT,
+    ...heldBy(shared, maxRequestBytes, servers),
+    ensureHeard: shared.ensureHeard ?? (() => {}),
+  };
+  return {
+    gate,
+    revoked: (set) =>
+      sessions.end(
+        ({ caller: id, serial }) => set.revoked({ id, serial }, clock.now()) !== undefined,
+        'its caller is revoked',
+      ),
+    policyChanged(next) {
+      listeners.policyChanged(next);
+      const reaches = (caller: SpiffeId): boolean => decideServer(next, caller, own.server).allow;
+      sessions.end(({ caller }) => !reaches(caller), 'no rule lets its caller in any more');
+    },
+    stop: () => sessions.stop(),
+    close: () => upstream.close(),
+  };
+}
+
+type Options = ServerOptions & SharedOptions;
+
+function upstreamOf({ upstream: target, log, sessions, clock }: Options): Upstream {
+  return target.kind === 'command'
+    ? commandUpstream(target, log, sessions?.max, clock)
+    : httpUpstream(target, log);
+}
+
+function sessionsOf(
+  { sessions, clock, policy }: Options,
+  upstream: Upstream,
+  recorder: CallRecorder,
+  listeners: Listeners,
+): Sessions {
+  const max = sessions?.max ?? upstream.maxSessions;
+  const { maxPerCaller = Math.ceil(max / 2), idleSeconds = 3600 } = sessions ?? {};
+  const table = new Sessions({
+    limits: { max, maxPerCaller, idleSeconds },
+    clock,
+    onBegin: (session) => listeners.begun(session, session.caller, policy.current()),
+    onEnd(session, why, atServer) {
+      recorder.ended(session, why);
+      for (const asked of session.pending.values())
+        recorder.unanswered({ id: session.caller, serial: session.serial }, asked, 'unknown', why);
+      if (atServer) upstream.forget(session.upstream);
+    },
+  });
+  upstream.onSessionEnd((name) =>
+    table.end((session) => session.upstream === name, 'the process of the MCP server ended', false),
+  );
+  return table;
+}
