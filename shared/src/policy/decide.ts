@@ -5,6 +5,7 @@
  */
 import type { SpiffeId } from '../spiffe/id.ts';
 import type { Call, Kind, What } from './call.ts';
+import type { When } from './condition/when.ts';
 import type { Allowed, Decision, Denied } from './decision.ts';
 import { whyNoReference } from './patterns/reference.ts';
 import { whyNoPrompt, whyNoTool } from './patterns/tool.ts';
@@ -60,13 +61,13 @@ export function decide(policy: Policy, call: Call): Decision {
 function decideBy({ deny, ask, allow }: Lines, call: Call): Decision {
   const { caller, server } = call;
   const what = `${caller} ${inWords(call.what)} of server ${server}`;
-  const denial =
-    deny.find((line) => holds(line, call) !== false) ?? ask.find((line) => isUnknown(line, call));
+  const { holds, answer } = asking(call);
+  const denial = deny.find((line) => holds(line) !== false) ?? ask.find((line) => holds(line) === undefined);
   if (denial !== undefined) {
     const { rule, pattern } = denial;
-    return denied(rule, `${rule} does not let ${what}: ${pattern.text}${doubtAbout(denial, call)}`);
+    return denied(rule, `${rule} does not let ${what}: ${pattern.text}${doubtOf(answer(denial))}`);
   }
-  const question = ask.find((line) => holds(line, call));
+  const question = ask.find(holds);
   if (question !== undefined) {
     const { rule, pattern } = question;
     return {
@@ -76,8 +77,8 @@ function decideBy({ deny, ask, allow }: Lines, call: Call): Decision {
       reason: `${rule} lets ${what} with an approval: ${pattern.text}`,
     };
   }
-  const grant = allow.find((line) => holds(line, call));
-  if (grant === undefined) return denied(undefined, `no Access rule lets ${what}${unmet(allow, call)}`);
+  const grant = allow.find(holds);
+  if (grant === undefined) return denied(undefined, `no Access rule lets ${what}${unmet(allow, answer)}`);
   return { allow: true, rule: grant.rule, reason: `${grant.rule} lets ${what}: ${grant.pattern.text}` };
 }
 
@@ -87,11 +88,12 @@ function decideBy({ deny, ask, allow }: Lines, call: Call): Decision {
 export function mayCall(policy: Policy, call: Call): 'yes' | 'maybe' | 'no' {
   if (refusedAtOnce(policy, call) !== undefined) return 'no';
   const { deny, ask, allow } = policy.rulesFor(call.caller, call.server).about(call.what);
-  if (deny.some((line) => holds(line, call))) return 'no';
-  const possible = [...ask, ...allow].filter((line) => holds(line, call) !== false);
+  const { holds } = asking(call);
+  if (deny.some(holds)) return 'no';
+  const possible = [...ask, ...allow].filter((line) => holds(line) !== false);
   if (possible.length === 0) return 'no';
-  const doubts = [...deny, ...ask].some((line) => holds(line, call) !== false);
-  return !doubts && allow.some((line) => holds(line, call)) ? 'yes' : 'maybe';
+  const doubts = [...deny, ...ask].some((line) => holds(line) !== false);
+  return !doubts && allow.some(holds) ? 'yes' : 'maybe';
 }
 
 /**
@@ -102,10 +104,9 @@ export function mayExpand(policy: Policy, call: Call): boolean {
   if (!decideServer(policy, call.caller, call.server).allow) return false;
   const { deny, ask, allow } = policy.rulesFor(call.caller, call.server).of('resource');
   const { name } = call.what;
-  if (deny.some((line) => alwaysExpandsTo(line.pattern.text, name) && holds(line, call))) return false;
-  return [...ask, ...allow].some(
-    (line) => canExpandTo(line.pattern.text, name) && holds(line, call) !== false,
-  );
+  const { holds } = asking(call);
+  if (deny.some((line) => alwaysExpandsTo(line.pattern.text, name) && holds(line))) return false;
+  return [...ask, ...allow].some((line) => canExpandTo(line.pattern.text, name) && holds(line) !== false);
 }
 
 /** What each condition about the thing gives for this call, for the operator's `explain`. */
@@ -143,28 +144,39 @@ function refusedReference(policy: Policy, call: Call): Denied | undefined {
 /** Why no rule can allow this thing, whatever it says; undefined if one can. */
 const whyNone = ({ kind, name }: What): string | undefined => KINDS[kind].whyNot(name);
 
-function holds({ when }: Line, call: Call): boolean | undefined {
-  const answer = when === undefined || when.answer(call);
-  return typeof answer === 'string' ? undefined : answer;
+interface Asking {
+  /** A line without a condition holds. Undefined if its condition cannot be decided. */
+  readonly holds: (line: Line) => boolean | undefined;
+  readonly answer: (line: Line) => boolean | string;
 }
 
-/** Why the condition of a line counts against the call although it is not met. */
-function doubtAbout({ when }: Line, call: Call): string {
-  const answer = when?.answer(call);
-  return typeof answer === 'string' ? `; its condition ${answer}` : '';
+/** Asks the conditions of lines about this call: each once, for several lines may have one. */
+function asking(call: Call): Asking {
+  const answers = new Map<When, boolean | string>();
+  const answer = ({ when }: Line): boolean | string => {
+    if (when === undefined) return true;
+    const given = answers.get(when) ?? when.answer(call);
+    answers.set(when, given);
+    return given;
+  };
+  const holds = (line: Line): boolean | undefined => {
+    const given = answer(line);
+    return typeof given === 'string' ? undefined : given;
+  };
+  return { answer, holds };
 }
+
+/** Why a condition counts against the call although it is not met. */
+const doubtOf = (answer: boolean | string): string =>
+  typeof answer === 'string' ? `; its condition ${answer}` : '';
 
 /** Says of rules that would allow the call that their conditions are not met: of the first three. */
-function unmet(allow: readonly Line[], call: Call): string {
-  const rules = new Map(allow.map(({ rule, when }) => [rule, when?.answer(call)]));
+function unmet(allow: readonly Line[], answer: Asking['answer']): string {
+  const rules = new Map(allow.map((line) => [line.rule, answer(line)]));
   return [...rules]
     .slice(0, 3)
-    .map(([rule, answer]) => `; the condition of ${rule} ${answer === false ? 'is not met' : answer}`)
+    .map(([rule, given]) => `; the condition of ${rule} ${given === false ? 'is not met' : given}`)
     .join('');
-}
-
-function isUnknown(line: Line, call: Call): boolean {
-  return holds(line, call) === undefined;
 }
 
 function denied(rule: string | undefined, reason: string): Denied {

@@ -140,6 +140,20 @@ test('a condition sees the whole call', () => {
   expect(seen).toEqual([call]);
 });
 
+test('a condition that several lines have is asked once for a call', () => {
+  let asked = 0;
+  const counted = when('counted', () => {
+    asked += 1;
+    return false;
+  });
+  const lines = {
+    deny: [line('d', '*', counted)],
+    allow: [line('a', '*', counted), line('b', 'create_*', counted)],
+  };
+  expect(answer(policyOf(lines), acme)).toBe('deny');
+  expect(asked).toBe(1);
+});
+
 test('a rule that only asks lets its caller in', () => {
   const policy = policyOf({ ask: [line('a', '*')] });
   expect(decideServer(policy, caller, 'github')).toMatchObject({ allow: true, rule: 'a' });

@@ -29,7 +29,7 @@ export function compileWhen(text: string): When {
       plan ??= plannedBy(text);
       return said(plan(variablesOf(call, reads)));
     };
-    return { text, reads, answer: (call) => answersTo(call).get(text, () => answer(call)) };
+    return { text, reads, answer };
   });
 }
 
@@ -47,17 +47,6 @@ function plannedBy(text: string): (variables: Variables) => CelResult {
 function said(result: CelResult): boolean | string {
   if (engine().isCelError(result)) return `cannot be decided: ${result.message}`;
   return typeof result === 'boolean' ? result : 'is neither true nor false';
-}
-
-/** Several rules may ask the same of one call. */
-const answered = new WeakMap<Call, Memo<string, boolean | string>>();
-
-function answersTo(call: Call): Memo<string, boolean | string> {
-  const before = answered.get(call);
-  if (before !== undefined) return before;
-  const answers = new Memo<string, boolean | string>(MAX_CONDITIONS);
-  answered.set(call, answers);
-  return answers;
 }
 
 /** Without a prototype: the engine looks names up in it. */
