@@ -1,5 +1,8 @@
 /** What follows from the states in the store alone: the bundle, its number, and who signs. */
 import { hash } from 'node:crypto';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { KeyPlace } from '@chancery/shared/keys/home.ts';
+import type { Signer } from '@chancery/shared/keys/key.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { keyIdentifierOf } from '@chancery/shared/x509/extensions.ts';
 import { describe, expect, test, vi } from 'vitest';
@@ -269,4 +272,28 @@ test('a record whose algorithm is not that of the key is refused', async () => {
   await expect(Authorities.open(made)).rejects.toThrow(
     refusal('key_wrong', /^the key of authority \w+ is another one$/),
   );
+});
+
+test('I322 a root whose home lets nobody sign with it costs no new key at each look, and what signed goes on', async () => {
+  const home = memoryKeys();
+  let isDenied = false;
+  const load = async (place: KeyPlace): Promise<Signer> => {
+    const signer = await home.load(place);
+    const sign = () => Promise.reject(new IdentityError('key_refused', 'AWS KMS does not allow kms:Sign'));
+    return isDenied ? { ...signer, sign } : signer;
+  };
+  const create = vi.fn(home.create);
+  const keys = { ...home, root: { ...home.root, load }, intermediate: { ...home.intermediate, create } };
+  const made = await makeAuthorities({ keys });
+  create.mockClear();
+  const { serial } = made.authorities.issuer(made.clock.now());
+  isDenied = true;
+  made.clock.jump(after(HALF + 60));
+  for (let look = 0; look < 5; look += 1)
+    await expect(made.authorities.refresh()).rejects.toThrow(refusal('key_refused', /kms:Sign/));
+  expect(create).not.toHaveBeenCalled();
+  expect(made.authorities.issuer(made.clock.now()).serial).toBe(serial);
+  isDenied = false;
+  await made.authorities.refresh();
+  expect(create).toHaveBeenCalledOnce();
 });

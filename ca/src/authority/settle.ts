@@ -2,6 +2,7 @@
  * Brings the authorities to where they should be now, one transition of the store after another: another process may
  * come between any two, and a crash leaves a state that the next look goes on from.
  */
+import { utf8 } from '@chancery/shared/ground/bytes.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import type { KeyHomes } from '../keys/homes.ts';
@@ -70,15 +71,23 @@ export async function signing(
 
 /** Makes an intermediate under this root, prepared. Throws authority_unfit, store, file, file_mode, lint. */
 export async function makeIntermediate(root: AuthorityRecord, deps: AuthorityDeps): Promise<AuthorityRecord> {
-  // Before there is a key: one that nothing can certify would be left behind at each try.
   return certify({ kind: 'intermediate', state: 'prepared' }, deps, await parentOf(root, deps));
 }
 
-/** What an intermediate is made with. Throws authority_unfit, key_missing, file, file_mode. */
+/** No certificate begins so. */
+const PROBE = utf8('chancery: the key of a root is asked whether it signs\n');
+
+/**
+ * What an intermediate is made with, by a root that signs now: some homes let a key be read and not used, and a key of
+ * an intermediate that is made before that shows would be left behind at each try. Throws authority_unfit, key_missing,
+ * key_refused, file, file_mode.
+ */
 export async function parentOf(root: AuthorityRecord, { keys, clock }: AuthorityDeps): Promise<Parent> {
   const certificate = parseCertificate(root.certificate);
   ensureInTime(certificate, clock.now());
-  return { certificate, signer: await keys.root.load(root.key) };
+  const signer = await keys.root.load(root.key);
+  await signer.sign(PROBE);
+  return { certificate, signer };
 }
 
 /** An authority of any kind, as far as its key goes. */

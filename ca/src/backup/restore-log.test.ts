@@ -1,10 +1,11 @@
 /** What a restore takes from a copy of the log: what it has verified, in the pass that verifies it. */
 import { hash } from 'node:crypto';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import promises from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { signCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { NOW } from '../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../test/kit/manual-clock.ts';
 import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
@@ -103,6 +104,23 @@ test('I308 where a copy of a checkpoint has more than is restored, it says that 
   const log = logOf([...logEndOf(database()).entries, revocationOf('stolen')]);
   const withLog = await restored((path) => log.get(path), copies);
   expect([withLog.lost.length, withLog.standstill]).toEqual([1, undefined]);
+});
+
+test('I324 a mount for copies that does not answer is waited for some seconds, and named', async () => {
+  const copies = join(folder, 'copies');
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const asked = vi.spyOn(promises, 'readdir').mockReturnValue(new Promise(() => {}));
+  try {
+    const restoring = restored(undefined, copies);
+    await vi.waitFor(() => expect(asked).toHaveBeenCalled());
+    vi.advanceTimersByTime(5_000);
+    const { standstill, hangs } = await restoring;
+    expect(standstill).toMatch(/cannot be read, so the audit log may not go on: .*copies does not answer$/);
+    expect(hangs).toBe(true);
+  } finally {
+    vi.useRealTimers();
+    vi.restoreAllMocks();
+  }
 });
 
 test.each([0, 1])(

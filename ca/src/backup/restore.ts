@@ -65,6 +65,8 @@ export interface Restored {
   readonly holds: boolean;
   /** Why the audit log will not go on; undefined if it will. */
   readonly standstill: string | undefined;
+  /** A call for the copies of checkpoints may block for ever, and Node would wait for it at its end. */
+  readonly hangs: boolean;
 }
 
 /** Throws backup, file, file_mode, store, tlog. */
@@ -181,30 +183,47 @@ async function build(temporary: string, manifest: Manifest, order: RestoreOrder)
       : await lostEntries(end, log.key(at.logKey, keksOf(order, manifest)), { ...order, log });
   const holds = log === undefined && reason === undefined;
   const entries = end.size + end.entries.length + lost.length;
-  const standstill = await whyNoGrowth(entries, settings.audit.checkpointCopies);
-  if (order.dryRun) return { manifest, lost, life: undefined, holds, standstill };
+  const growth = await whyNoGrowth(entries, settings.audit.checkpointCopies);
+  if (order.dryRun) return { manifest, lost, life: undefined, holds, ...growth };
   const derivation = derivationOf(order, manifest);
   if (derivation !== undefined)
     writeFileAtomic(settings.keyEncryptionKey, utf8(`${derivationText(derivation)}\n`), 0o600);
   const life = beginLife(at.database, { now, backupAt, lost, reason, by, entries, holds });
   if (fs.existsSync(settings.dataDir)) fs.rmdirSync(settings.dataDir);
   fs.renameSync(temporary, settings.dataDir);
-  return { manifest, lost, life, holds, standstill };
+  return { manifest, lost, life, holds, ...growth };
 }
 
 /** As the CA will find it when it serves: it signs nothing where a copy may prove what it does not have. */
-async function whyNoGrowth(entries: number, folder: string | undefined): Promise<string | undefined> {
-  if (folder === undefined) return undefined;
-  const [newest] = await copiesIn(folder).catch((error: unknown) => [String(error)]);
-  if (typeof newest === 'string')
-    return `the copies of checkpoints cannot be read, so the audit log may not go on: ${newest}`;
-  if (newest === undefined || newest <= entries) return undefined;
+async function whyNoGrowth(
+  entries: number,
+  folder: string | undefined,
+): Promise<Pick<Restored, 'standstill' | 'hangs'>> {
+  if (folder === undefined) return { standstill: undefined, hangs: false };
+  const found = await copiesInTime(folder).catch((error: unknown) => String(error));
+  const unread = 'the copies of checkpoints cannot be read, so the audit log may not go on';
+  if (found === undefined) return { standstill: `${unread}: ${folder} does not answer`, hangs: true };
+  if (typeof found === 'string') return { standstill: `${unread}: ${found}`, hangs: false };
+  return { standstill: saysAhead(found[0] ?? 0, entries, folder), hangs: false };
+}
+
+function saysAhead(newest: number, entries: number, folder: string): string | undefined {
+  if (newest <= entries) return undefined;
   return (
     `the audit log will not go on: the copy ${newest}.checkpoint in ${folder} has more entries than the ` +
     `${entries} of what is restored. Restore with a newer copy of the log (--log); or keep these copies as ` +
     'evidence, and give audit.checkpointCopies another folder before the CA serves (docs/audit.md, "When")'
   );
 }
+
+/** Undefined for a mount that does not answer: its server may be away for ever. Throws what the file system refuses. */
+function copiesInTime(folder: string): Promise<readonly number[] | undefined> {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const late = setTimeout(() => resolve(undefined), ANSWER_MS);
+  return Promise.race([copiesIn(folder), promise]).finally(() => clearTimeout(late));
+}
+
+const ANSWER_MS = 5_000;
 
 /** Takes them from the pass that verifies them: who can write there changes nothing after it. Throws tlog, store. */
 async function lostEntries(

@@ -18,6 +18,8 @@ export interface TlsCaller extends Answered {
   /** Verified against the current bundle. Throws no_peer, expired_peer, chain, svid. */
   svid(now: Date): VerifiedSvid;
   readonly shownCertificate: boolean;
+  /** The leaf that the CA shows on this connection, X.509 DER: it may have another one for new connections by now. */
+  readonly sees?: () => Uint8Array | undefined;
   /**
    * Who calls, looked up now. Undefined if no good certificate of an operator was shown. Throws revoked_peer.
    */

@@ -214,6 +214,8 @@ describe('a TLS port', () => {
     const second = await dial(undefined);
     const serial = ({ client }: typeof first) => client.getPeerCertificate().serialNumber;
     expect(serial(second)).not.toBe(serial(first));
+    for (const { client, caller } of [first, second])
+      expect(Buffer.from(caller.sees?.() ?? [])).toEqual(client.getPeerCertificate().raw);
     expect(first.socket.destroyed).toBe(false);
   });
 

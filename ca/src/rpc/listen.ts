@@ -151,6 +151,7 @@ function tlsCaller(
     address,
     answer: () => connection.answer(),
     shownCertificate,
+    sees: () => socket.getX509Certificate()?.raw,
     svid: (now) => {
       const current = bundle.current();
       if (shownCertificate && sequence !== current.sequence) verify(current);

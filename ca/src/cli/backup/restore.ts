@@ -3,6 +3,7 @@ import { constants, copyFileSync, existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { geteuid } from 'node:process';
 import { readIn } from '@chancery/shared/audit-verify/folder.ts';
+import { endThough } from '@chancery/shared/cli/process-io.ts';
 import {
   type Command,
   type Invocation,
@@ -66,6 +67,7 @@ export const restore = ({ clock }: { readonly clock: Clock }): Command => ({
       onProgress: (what, done, of) => bar.show(what, done, of),
     });
     bar.clear();
+    endThough(() => restored.hangs);
     // Last: a config without the folder that it names is in the way of the next try.
     if (isNew && restored.life !== undefined)
       copyFileSync(join(backup, CONFIG), settings.file, constants.COPYFILE_EXCL);

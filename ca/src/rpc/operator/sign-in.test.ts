@@ -23,7 +23,7 @@ test('a CA whose config has no operators says so to who wants to sign in', async
   }
 });
 
-test('the key of the log signs the certificate that the CA shows now, and a nonce of the caller', async () => {
+test('I323 the key of the log signs the certificate that the connection shows, and a nonce of the caller', async () => {
   const [rpc, log] = [await makeRpc([]), newLogKey('prod.example')];
   const shown = (byte: number) => ({ chain: [Uint8Array.of(byte), Uint8Array.of(9)] }) as unknown as Svid;
   const svid = new LiveValue<Svid>(() => new TypeError('none'), shown(1));
@@ -45,4 +45,10 @@ test('the key of the log signs the certificate that the CA shows now, and a nonc
     expect(() => verifyPeer(note, { nonce, certificate }, log.verifier)).not.toThrow();
   }
   await expectRefused(rpc, (await ask(31)).error, 'message_parse', /31 bytes, expected 32/);
+  // A connection from before the CA renewed its certificate.
+  const [peer, older] = [peerOf(rpc, { ...stranger, sees: () => Uint8Array.of(1) }), Buffer.alloc(32, 7)];
+  const asked = SignInService.prove.requestSerialize({ nonce: older });
+  const { note } = (await callUnary(prove, peer, asked)).response as { note: string };
+  const seen = { nonce: older, certificate: Uint8Array.of(1) };
+  expect(() => verifyPeer(note, seen, log.verifier)).not.toThrow();
 });

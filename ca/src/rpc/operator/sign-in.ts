@@ -65,7 +65,7 @@ export const signInMethods = ({ limits, notes, vouchers, own, signIn }: SignInMe
       const found = `a nonce of ${nonce.length} bytes, expected ${NONCE_BYTES}`;
       ensure(nonce.length === NONCE_BYTES, 'message_parse', found);
       ensure(caller.via === 'tls', 'message_parse', 'a local socket shows nothing that could be proved');
-      const [certificate = new Uint8Array()] = own.svid.current().chain;
+      const certificate = caller.sees?.() ?? own.svid.current().chain[0] ?? new Uint8Array();
       return { note: notes.ofPeer({ nonce, certificate }), logKey: vouchers.logKey };
     }),
   ] as const;
