@@ -202,7 +202,7 @@ describe('the intermediate', () => {
     made.clock.jump(after(HALF));
     vi.spyOn(made.store, 'append').mockRejectedValue(new Error('disk full'));
     await expect(made.authorities.refresh()).rejects.toThrow(/disk full/);
-    // Whether it signs at all is asked first, with what is no certificate.
+    // It signs the question whether it signs at all, and no certificate.
     const signed = sign.mock.calls.map(([bytes]) => Buffer.from(bytes).toString());
     expect(signed).toEqual([expect.stringMatching(/^chancery: the key of a root is asked/)]);
   });
