@@ -56,8 +56,8 @@ test('the rows of each table of docs/attacks.md are in order, each once', () => 
   expect(numbers).toEqual(numbers.map((each) => [...new Set(each)].toSorted((a, b) => a - b)));
 });
 
-/** SPIFFE's own documents are cited by their names. */
-const FOREIGN = /^(X509-SVID|JWT-SVID|SPIFFE[-_A-Za-z]*)\.md$/;
+/** SPIFFE's own documents are cited by their names, and those that MCP's reference server serves. */
+const FOREIGN = /^(X509-SVID|JWT-SVID|SPIFFE[-_A-Za-z]*|features|startup)\.md$/;
 
 test('documents that comments cite are in docs/', () => {
   const cited = sources().flatMap((path) =>

@@ -115,7 +115,8 @@ export function conditionsOn(policy: Policy, call: Call): readonly string[] {
   const said = [...deny, ...ask, ...allow].flatMap(({ rule, when }) => {
     if (when === undefined) return [];
     const answer = when.answer(call);
-    return [`${rule}: when (${when.text.trim()}) ${typeof answer === 'string' ? answer : `is ${answer}`}`];
+    const condition = when.text.trim().replace(/\s+/g, ' ');
+    return [`${rule}: when (${condition}) ${typeof answer === 'string' ? answer : `is ${answer}`}`];
   });
   return [...new Set(said)];
 }
