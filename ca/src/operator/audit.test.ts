@@ -28,7 +28,8 @@ beforeEach(async () => {
   }
   const identities = [{ name: 'web', canGive: (id: string) => id === issuance.id }];
   const sets = new LiveValue<unknown>(() => new TypeError('none'), { identities });
-  verbs = auditVerbs({ store, clock, ownUid: 0, registry: { sets } } as unknown as AuditDeps);
+  const authorities = { bundle: { current: () => ({ trustDomain: 'prod.example' }) } };
+  verbs = auditVerbs({ store, clock, ownUid: 0, registry: { sets }, authorities } as unknown as AuditDeps);
 });
 afterEach(() => store.close());
 
@@ -40,7 +41,9 @@ const record = (made: Issuance, told: object = {}) => {
 const problems = async () => {
   const asker = { address: 'x', local: { uid: 0, ensureStillThere: () => {} } };
   const { checked, problems: found, next } = await verbs.checkCertificates(asker)(undefined);
-  return [checked, next, ...found.map(({ problem }) => problem)];
+  // The authorities of this store have no certificates; what is said of them is tested where they have.
+  const own = found.filter(({ id }) => id !== 'spiffe://prod.example');
+  return [checked, next, ...own.map(({ problem }) => problem)];
 };
 
 test.each<[string, Partial<Issuance>, object, RegExp | undefined]>([

@@ -45,10 +45,14 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/succession': [...shared('ground spiffe evidence x509'), PROTO, ...ca('store revocation')],
   'ca/src/serving': [...shared('ground x509'), ...ca('store keys authority')],
   'ca/src/door': shared('ground spiffe evidence door door/http2 health audit'),
+  'ca/src/recheck': [
+    ...shared('ground spiffe x509'),
+    ...ca('store agents authority registry/identity registry'),
+  ],
   'ca/src/operator': [
     ...shared('text ground unix spiffe x509 policy revocation audit'),
     ...ca('store keys agents authority jwt registry/identity registry impact rotation revocation'),
-    ...ca('ceremony offline cross recovery serving log'),
+    ...ca('ceremony offline cross recovery serving log recheck'),
   ],
   'ca/src/sign-in': [
     ...shared('text ground spiffe evidence x509 outbound policy'),
