@@ -31,6 +31,7 @@ export interface Measured {
   readonly doors: Doors;
   readonly auditLog: Pick<GrowingLog, 'isFailing'> & {
     readonly uncopiedSeconds: MetricSources['uncopiedSeconds'];
+    readonly isCopyFailing: MetricSources['isCopyFailing'];
     readonly pruned: MetricSources['prunedEntries'];
     readonly nextPruningAt: MetricSources['nextPruningAt'];
   };
@@ -60,6 +61,7 @@ export function openMetrics(rooms: Measured): Metrics {
     revocationLists: () => (lists.has() ? lists.current() : []),
     isLogFailing: () => rooms.auditLog.isFailing(),
     uncopiedSeconds: () => rooms.auditLog.uncopiedSeconds(),
+    isCopyFailing: () => rooms.auditLog.isCopyFailing(),
     prunedEntries: () => rooms.auditLog.pruned(),
     nextPruningAt: () => rooms.auditLog.nextPruningAt(),
     startGapSeconds: () => rooms.firstHour.gapSeconds(),

@@ -48,6 +48,8 @@ export interface OpenLog extends GrowingLog {
   readonly verifier: NoteKey;
   /** For how many seconds a checkpoint has waited to be copied elsewhere; undefined if none are copied. */
   readonly uncopiedSeconds: () => number | undefined;
+  /** Whether the newest try of a copy failed; undefined if none are made. */
+  readonly isCopyFailing: () => boolean | undefined;
   /** While a call for a copy of a checkpoint hangs. */
   readonly isBlocked: () => boolean;
   /** How many entries the log is pruned of; undefined if none are, and before the first pass. */
@@ -71,10 +73,11 @@ export async function openLog(settings: CaSettings, deps: OpenLogDeps): Promise<
   const close = async () => void (await Promise.all([growing.close(), index.close(), pruner?.close()]));
   const { isFailing, standstill, checkpoint } = growing;
   const uncopiedSeconds = () => copies?.uncopiedSeconds();
+  const isCopyFailing = () => copies?.isFailing;
   const isBlocked = () => copies?.hangs ?? false;
   const pruned = () => pruner?.pruned();
   const nextPruningAt = () => pruner?.nextAt();
   const notes = new StateNotes(key);
-  const told = { uncopiedSeconds, isBlocked, pruned, nextPruningAt };
+  const told = { uncopiedSeconds, isCopyFailing, isBlocked, pruned, nextPruningAt };
   return { isFailing, standstill, checkpoint, close, vouchers, verifier, notes, ...told };
 }

@@ -105,6 +105,7 @@ const ROWS: Readonly<Record<string, Row>> = {
   ChanceryStoreSlow: always('chancery_store_wait_seconds', 1.5, 1, 3),
   ChanceryAuditLogFailing: always('chancery_audit_log_failing', 1, 0, 3),
   ChanceryCheckpointUncopied: always('chancery_checkpoint_uncopied_seconds', 10_801, 10_800, 7),
+  ChanceryCheckpointCopyFailing: always('chancery_checkpoint_copy_failing', 1, 0, 7),
   ChanceryClockInDoubt: always('chancery_start_gap_seconds', 259_201, 259_200, 0),
   ChanceryIssuingHeld: always('chancery_issuing_held', 1, 0, 3),
   ChanceryDiskNearlyFull: always('chancery_disk_free_bytes', 4_294_967_295, 4_294_967_296, 10),

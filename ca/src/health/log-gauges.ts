@@ -6,6 +6,8 @@ export interface LogSources {
   readonly isLogFailing: () => boolean;
   /** For how many seconds a checkpoint has waited to be copied elsewhere; undefined if none are copied. */
   readonly uncopiedSeconds: () => number | undefined;
+  /** Whether the newest try of a copy failed; undefined if none are made. */
+  readonly isCopyFailing: () => boolean | undefined;
   /** How many entries the audit log is pruned of; undefined if it is not. */
   readonly prunedEntries: () => number | undefined;
   /** When the next entries go; undefined if that is not known. */
@@ -24,12 +26,16 @@ export function addLogGauges(sources: LogSources, registers: Registry[]): void {
 }
 
 function addAmounts(
-  { uncopiedSeconds, prunedEntries, nextPruningAt, startGapSeconds, now }: LogSources,
+  { uncopiedSeconds, isCopyFailing, prunedEntries, nextPruningAt, startGapSeconds, now }: LogSources,
   registers: Registry[],
 ): void {
   const untilPruning = (): number | undefined => {
     const at = nextPruningAt();
     return at && (at.getTime() - now().getTime()) / 1000;
+  };
+  const copyFailing = (): number | undefined => {
+    const is = isCopyFailing();
+    return is === undefined ? undefined : Number(is);
   };
   for (const [name, help, value] of [
     [
@@ -37,6 +43,11 @@ function addAmounts(
       'For how long a signed checkpoint of the audit log has waited for its copy in audit.checkpointCopies; 0 if ' +
         'the newest one is there. Only where copies are made.',
       uncopiedSeconds,
+    ],
+    [
+      'chancery_checkpoint_copy_failing',
+      '1 while checkpoints cannot be copied to audit.checkpointCopies; the log of the CA says why.',
+      copyFailing,
     ],
     [
       'chancery_audit_pruned_entries',

@@ -61,6 +61,20 @@ async function aLife(name: string) {
 
 const copyOf = (size: number): string => join(elsewhere, `${size}.checkpoint`);
 
+test('I325 a folder that is away is failing at once, and no longer when it answers, also without a new checkpoint', async () => {
+  const { copies, grow, newest, log } = await aLife('one');
+  await grow(3);
+  expect(copies.isFailing).toBe(false);
+  fs.renameSync(elsewhere, `${elsewhere}-away`);
+  await copies.compare();
+  expect(copies.isFailing).toBe(true);
+  await copies.keep(await newest());
+  expect([copies.isFailing, log.error.mock.calls.length]).toEqual([true, 1]);
+  fs.renameSync(`${elsewhere}-away`, elsewhere);
+  await copies.keep(await newest());
+  expect([copies.isFailing, copies.uncopiedSeconds()]).toEqual([false, 0]);
+});
+
 test('I115 a database from a backup signs nothing in place of what a copy has', async () => {
   await (await aLife('one')).grow(20);
   const copy = fs.readFileSync(copyOf(20));

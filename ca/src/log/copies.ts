@@ -61,9 +61,10 @@ export class Copies {
   async keep({ size, note }: LogCheckpoint): Promise<void> {
     const { everySeconds, clock } = this.#deps;
     const now = clock.now();
-    if (this.#copied?.size === size) return;
-    this.#uncopiedSince ??= now;
-    if (this.#copied !== undefined && isRecent(this.#copied.at, everySeconds, now)) return;
+    const isCopied = this.#copied?.size === size;
+    if (isCopied && this.#failing === undefined) return;
+    if (!isCopied) this.#uncopiedSince ??= now;
+    if (!isCopied && this.#copied !== undefined && isRecent(this.#copied.at, everySeconds, now)) return;
     await this.#trying(async () => {
       if (!this.#compared) await this.#compareAll(async () => undefined);
       await this.#write(size, note);
@@ -73,6 +74,11 @@ export class Copies {
       this.#uncopiedSince = undefined;
       this.#failing = undefined;
     });
+  }
+
+  /** True from a copy or a look at the copies that failed until one succeeds. */
+  get isFailing(): boolean {
+    return this.#failing !== undefined;
   }
 
   /** For how many seconds a checkpoint has waited to be copied; 0 if none waits. */
