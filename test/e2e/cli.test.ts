@@ -469,7 +469,7 @@ describe('an agent without a CA', () => {
       'is asked for an unknown client’s entry',
       ['mcp', 'config', 'a', '--client', 'toString'],
       2,
-      /^--client is one of claude, cursor, vscode/,
+      /^--client is one of claude, claude-code, cursor, vscode/,
     ],
   ])('%s', async (_, argv, status, err) => {
     expectRan(await agent.cli(...argv), status, { err });

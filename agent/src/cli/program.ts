@@ -4,13 +4,11 @@ import { type ConnectCommandDeps, connect } from './connect.ts';
 import { doctor } from './doctor.ts';
 import { exec } from './job/exec.ts';
 import { issue } from './job/issue.ts';
+import { type McpCommandDeps, mcp } from './mcp/mcp.ts';
 import { gateway, run } from './run.ts';
-import type { Self } from './self.ts';
-import { mcp, status } from './status.ts';
+import { status } from './status.ts';
 
-export interface AgentProgramDeps extends ConnectCommandDeps {
-  readonly self: () => Self;
-}
+export interface AgentProgramDeps extends ConnectCommandDeps, McpCommandDeps {}
 
 /** All commands by name; `runProgram` runs one of them. `version` is what --version prints. */
 export function agentProgram(deps: AgentProgramDeps, version: string): Program {
@@ -26,7 +24,7 @@ export function agentProgram(deps: AgentProgramDeps, version: string): Program {
       exec: exec(deps),
       status,
       doctor: doctor(deps),
-      mcp: mcp(deps.self),
+      mcp: mcp(deps),
     },
   };
 }

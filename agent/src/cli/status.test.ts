@@ -134,19 +134,3 @@ connect       jira at unix:/run/jira.sock
     expect(err).not.toMatch(/ at .*\.ts:\d+/);
   });
 });
-
-describe('mcp config', () => {
-  const entry = {
-    command: '/usr/bin/node',
-    args: ['/opt/chancery/main.ts', 'connect', 'github', '--config', file],
-  };
-  test.each([
-    [[], { mcpServers: { github: entry } }],
-    [['--client', 'cursor'], { mcpServers: { github: entry } }],
-    [['--client', 'vscode'], { servers: { github: { type: 'stdio', ...entry } } }],
-  ])('prints the entry %s', async (flags, expected) => {
-    const { status, out } = await cli('mcp', 'config', 'github', ...flags);
-    expect(status).toBe(0);
-    expect(JSON.parse(out)).toEqual(expected);
-  });
-});
