@@ -113,7 +113,7 @@ function compileAccess(access: Access, at: number): CompiledAccess {
   const rule = { rule: name, ...(when === undefined ? {} : { when }) };
   const lines = (effect: 'allow' | 'deny'): Line[] =>
     BLOCKS.flatMap(({ key, kind, compile }) =>
-      (access[key]?.[effect] ?? []).map((pattern) => ({ ...rule, kind, pattern: compile(pattern) })),
+      (access[key]?.[effect] ?? []).map((pattern) => ({ ...rule, kind, pattern: compile(pattern, effect) })),
     );
   const { allowActions = [], denyActions = [] } = tools ?? {};
   return { at, name, when, allow: lines('allow'), deny: lines('deny'), allowActions, denyActions };

@@ -26,7 +26,10 @@ function allow(blocks: object): void {
 
 const BLOCKS = {
   tools: { allow: ['*'] },
-  resources: { allow: ['file:///srv/*', 'https://*', 'repo://{owner}/{name}'], deny: ['*secret*'] },
+  resources: {
+    allow: ['file:///srv/*', 'https://*', 'repo://{owner}/{name}'],
+    deny: ['*secret*', 'file:///srv/closed/*', 'file:///srv/@p/*'],
+  },
   prompts: { allow: ['greet', 'plan_*'], deny: ['plan_secret'] },
   completion: { allow: ['*'] },
 };
@@ -115,6 +118,15 @@ describe('a resource', () => {
     ['repo://acme/../x'],
     ['/srv/a'],
     ['file:///srv/secret'],
+    ['file:///srv/closed%2Fkey'],
+    ['file:///srv/closed%5Ckey'],
+    ['file:///srv/%40p/key'],
+    ['file:///srv/a?'],
+    ['file:///srv/a?b'],
+    ['repo://acme/x%2Fy'],
+    ['https://127.1/a'],
+    ['https://0x7f000001/a'],
+    ['https://[0:0:0:0:0:0:0:1]/a'],
     [`file:///srv/${'a'.repeat(2_048)}`],
   ])('M121 %s is not read: it could be another one at the server, or a rule denies it', async (uri) => {
     for (const { status, json } of await both('resources/read', { uri }, uri)) {

@@ -12,7 +12,16 @@ describe('compileUriPattern', () => {
     ['*', 'x:y', true],
     ['https://*.example/a', 'https://x.example/a', true],
     ['repo://{owner}/{name}', 'repo://acme/x', true],
-    ['repo://{owner}/{name}', 'repo://acme/x%2Fy', true],
+    ['repo://{owner}/{name}', 'repo://acme/x%40y', true],
+    ['repo://{owner}/{name}', 'repo://acme/x%2Fy', false],
+    ['repo://{owner}/{name}', 'repo://acme/x%5Cy', false],
+    ['repo://acme/*', 'repo://acme/x%2Fy?z', true],
+    ['repo://acme/*/public', 'repo://acme/secret?/public', false],
+    ['repo://acme/*/public?*', 'repo://acme/x/public?y', true],
+    ['/repo:.*public/', 'repo://acme/secret?public', false],
+    ['/repo:.*\\?public/', 'repo://acme/x?public', true],
+    ['/repo:\\/\\/[a-z%0-9F]+/', 'repo://a%2Fb', false],
+    ['file:///caf%C3%A9/*', 'file:///caf%C3%A9/a', true],
     ['repo://{owner}/{name}', 'repo://acme/x/y', false],
     ['repo://{owner}/{name}', 'repo://acme/', false],
     ['repo://{owner}/{name}', 'repo://acme/x?y', false],
@@ -25,7 +34,29 @@ describe('compileUriPattern', () => {
   });
 
   test.each([
+    ['file:///srv/secret/*', 'file:///srv/secret%2Fkey', true],
+    ['file:///srv/secret/*', 'file:///srv/secret%5Ckey', true],
+    ['file:///srv/secret/*', 'file:///srv/secret', true],
+    ['file:///srv/secret/*', 'file:///srv/secret2', false],
+    ['file:///srv/@priv/*', 'file:///srv/%40priv/key', true],
+    ['file:///srv/%40priv/*', 'file:///srv/@priv/key', true],
+    ['file:///srv/@priv/a%20b', 'file:///srv/%40priv/a%20b', true],
+    ['file:///caf%C3%A9', 'file:///cafe%CC%81', true],
+    ['repo://acme/secret', 'repo://acme/secret?x', true],
+    ['repo://acme/secret', 'repo://acme/secret/', true],
+    ['repo://acme/secret', 'repo://acme/secret/?x', true],
+    ['repo://acme/secret', 'repo://acme/secret%3Fx', true],
+    ['repo://acme/secret/', 'repo://acme/secret', true],
+    ['repo://acme/{name}', 'repo://acme/x%2Fy', true],
+    ['/repo:.*secret/', 'repo://acme/secret?x', true],
+    ['repo://acme/secret', 'repo://acme/secrets', false],
+  ])('a deny of %s on %s: %s', (pattern, uri, expected) => {
+    expect(compileUriPattern(pattern, 'deny').matches(uri)).toBe(expected);
+  });
+
+  test.each([
     ['', /has no scheme/],
+    ['repo://a%2A/', /encoded: write a .regex./],
     ['srv/a', /has no scheme/],
     ['FILE:///srv/*', /upper-case letters/],
     ['https://Prod.example/*', /host with upper-case/],
@@ -62,6 +93,9 @@ test.each([
   'config://app',
   'a+b.c-d:x',
   'x:a%3Ab',
+  'https://prod.example/caf%C3%A9?q=%20',
+  'file:///Users/cafe%CC%81',
+  'https://127.0.0.1/',
   `x:${'y'.repeat(2_046)}`,
 ])('%s can be allowed', (uri) => {
   expect(whyNoUri(uri)).toBeUndefined();
@@ -112,6 +146,18 @@ test.each([
   ['file:///srv//a', /not file:\/\/\//],
   ['file:////srv/a', /not file:\/\/\//],
   ['file:///a[b]', /brackets/],
+  ['file:///a?', /empty query/],
+  ['repo://acme/secret?', /empty query/],
+  ['file:///a?x', /a query, which a file/],
+  ['http://127.1/', /by the URL standard/],
+  ['http://2130706433/', /by the URL standard/],
+  ['http://0x7f.0.0.1/', /by the URL standard/],
+  ['http://[0:0:0:0:0:0:0:1]/', /by the URL standard/],
+  ['ftp://h.example:21/x', /by the URL standard/],
+  ['repo://[0::1]/', /by the URL standard/],
+  ['http://h h/', /characters that no URI has/],
+  ['http://a_b^/', /characters that no URI has/],
+  ['file:///%FF', /no UTF-8/],
   [`x:${'y'.repeat(2_047)}`, /has 2049 characters/],
 ])('%s cannot be allowed', (uri, message) => {
   expect(whyNoUri(uri)).toMatch(message);

@@ -13,10 +13,24 @@ const MAX_URI = 2_048;
 /** An operator does not write a longer one by hand. */
 const MAX_LENGTH = 512;
 
-/** Throws `policy` with the reason, also for a pattern that no canonical URI can match. */
-export function compileUriPattern(text: string): Pattern {
+/**
+ * A deny matches whatever a server may read as a URI that the pattern covers: with its escapes decoded, without its
+ * query, with or without a slash at its end. An allow matches only what is covered however a server reads it. Throws
+ * `policy` with the reason, also for a pattern that no canonical URI can match.
+ */
+export function compileUriPattern(text: string, effect: 'allow' | 'deny' = 'allow'): Pattern {
   ensure(text.length <= MAX_LENGTH, 'policy', `a pattern of URIs is longer than ${MAX_LENGTH} characters`);
-  if (text.startsWith('/')) return regexPattern(text);
+  const [plain, loose] = text.startsWith('/') ? twice(regexPattern(text)) : compileBoth(text);
+  const matches = effect === 'deny' ? anyReading(plain, loose) : eachReading(plain, loose, asksQuery(text));
+  return { text, matches };
+}
+
+type Matches = Pattern['matches'];
+
+const twice = ({ matches }: Pattern): [Matches, Matches] => [matches, matches];
+
+/** For URIs as they are written, and for what `decoded` makes of them. */
+function compileBoth(text: string): [Matches, Matches] {
   const pieces = text.split(/(\*|\{[A-Za-z0-9_.]+\})/);
   const literals = pieces.filter((_, at) => at % 2 === 0);
   ensure(
@@ -24,14 +38,63 @@ export function compileUriPattern(text: string): Pattern {
     'policy',
     `${text}: a template has {name} only, of letters, digits, _ and . (RFC 6570 level 1)`,
   );
+  ensure(
+    !/%2A/i.test(text),
+    'policy',
+    `${text}: * is a wildcard also where it is encoded: write a /regex/ for a URI that has one`,
+  );
   if (!text.startsWith('*')) ensureReachable(text, pieces);
-  if (!text.includes('{')) return { text, matches: (uri) => matchGlob(text, uri) };
-  const source = pieces.map((piece, at) => (at % 2 === 0 ? escaped(piece) : piece === '*' ? '.*' : EXPANDED));
-  return compiledRegex(text, source.join(''));
+  const read = pieces.map((piece, at) => (at % 2 === 0 ? decoded(piece) : piece));
+  return [compiled(text, pieces, EXPANDED), compiled(text, read, DECODED)];
 }
 
-/** What a level 1 expression expands to, but the empty text (RFC 6570 section 3.2.2). */
+function compiled(text: string, pieces: readonly string[], expanded: string): Matches {
+  if (!text.includes('{')) return (uri) => matchGlob(pieces.join(''), uri);
+  const source = pieces.map((piece, at) =>
+    at % 2 === 0 ? escaped(piece) : piece === '*' ? '(?s:.*)' : expanded,
+  );
+  return compiledRegex(text, source.join('')).matches;
+}
+
+function eachReading(plain: Matches, loose: Matches, withQuery: boolean): Matches {
+  return (uri) => {
+    const read = decoded(uri);
+    return plain(uri) && loose(read) && (withQuery || loose(withoutQuery(read)));
+  };
+}
+
+function anyReading(plain: Matches, loose: Matches): Matches {
+  return (uri) => {
+    const read = decoded(uri);
+    const readings = [read, withoutQuery(read)].flatMap((each) => [
+      each,
+      each.replace(/\/+$/, ''),
+      `${each}/`,
+    ]);
+    return plain(uri) || readings.some(loose);
+  };
+}
+
+/** Whether the one who wrote the pattern thought of a query. */
+const asksQuery = (text: string): boolean =>
+  text.startsWith('/') ? text.includes('\\?') : decoded(text).includes('?');
+
+/** Many servers read a resource by its path alone. */
+const withoutQuery = (uri: string): string => uri.split('?', 1)[0] ?? '';
+
+/** As a server reads it that decodes before it looks. What is no UTF-8 stays: no URI that has it can be allowed. */
+function decoded(uri: string): string {
+  if (!uri.includes('%')) return uri;
+  try {
+    return decodeURIComponent(uri).normalize('NFC').replaceAll('\\', '/');
+  } catch {
+    return uri;
+  }
+}
+
+/** What a level 1 expression expands to, but the empty text and an encoded separator (RFC 6570 section 3.2.2). */
 const EXPANDED = '(?:[A-Za-z0-9._~-]|%[0-9A-F][0-9A-F])+';
+const DECODED = '[^/?#]+';
 
 const escaped = (literal: string): string => literal.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
 
@@ -68,8 +131,21 @@ export function whyNoUri(uri: string): string | undefined {
   const found = SPELLINGS.find(([isOther]) => isOther.test(uri));
   if (found !== undefined) return `the URI ${found[1]}`;
   const [, scheme = '', authority, path = ''] = PARTS.exec(uri) ?? [];
-  const why = whyNoAuthority(scheme, authority) ?? whyNoPath(scheme, authority, path);
+  const why =
+    whyNoAuthority(scheme, authority) ??
+    whyNoPath(scheme, authority, path) ??
+    (scheme === 'file' && uri.includes('?') ? 'has a query, which a file does not have' : whyNoText(uri));
   return why === undefined ? undefined : `the URI ${why}`;
+}
+
+/** Servers look resources up by what the URL standard makes of a URI: one address of `127.1` and `127.0.0.1`. */
+function whyNoText(uri: string): string | undefined {
+  try {
+    decodeURIComponent(uri);
+    return new URL(uri).href === uri ? undefined : 'is written in another way by the URL standard';
+  } catch {
+    return 'has escapes that are no UTF-8, or a host or port of no meaning';
+  }
 }
 
 /** RFC 3986 appendix B, for a URI without a fragment. */
@@ -85,6 +161,7 @@ const SPELLINGS: readonly (readonly [RegExp, string])[] = [
   [/%(?:2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])/, 'encodes characters that need no encoding'],
   [/%(?:[01][0-9A-F]|7F)/, 'encodes characters that cannot be seen'],
   [/%25[0-9A-Fa-f]{2}/, 'is encoded twice'],
+  [/\?$/, 'has an empty query'],
 ];
 
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: '80', https: '443', ws: '80', wss: '443' };

@@ -107,5 +107,5 @@ export const BLOCKS = [
 ] as const satisfies readonly {
   readonly key: string;
   readonly kind: Kind;
-  readonly compile: (text: string) => Pattern;
+  readonly compile: (text: string, effect: 'allow' | 'deny') => Pattern;
 }[];
