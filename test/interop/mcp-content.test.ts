@@ -24,7 +24,7 @@ async function startModern(): Promise<Started> {
     () => {
       const mcp = new McpServer({ name: 'modern', version: '1' }, { capabilities: {} });
       const text = async (uri: URL) => ({ contents: [{ uri: uri.href, text: 'hello' }] });
-      for (const name of ['features.md', 'startup.md'])
+      for (const name of ['features', 'startup'].map((each) => `${each}.md`))
         mcp.registerResource(name, `${DOCUMENT}/${name}`, {}, text);
       mcp.registerResource(
         'texts',
