@@ -52,7 +52,7 @@ test.each([
   ['2026-07-28', startModernConformance],
 ] as const)('%s', async (version, start) => {
   const server = await start();
-  const everything = { resources: ALL, prompts: ALL, completion: ALL };
+  const everything = { resources: ALL, prompts: ALL, completion: ALL, logging: 'debug' };
   const world = await startWorld({ kind: 'url', url: server.url }, { rules: everything });
   const connect = await connectTo(world, { kind: 'tcp', port: 0 });
   const behind = await checks(new URL(`http://127.0.0.1:${connect.port}/mcp`), version, 'behind');

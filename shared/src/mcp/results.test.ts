@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { emptyResult, narrowError, narrowServer } from './results.ts';
 
 const FREE = { instructions: true, logs: true };
-const none = () => false;
+/** Log messages alone. */
+const none = (kind: string) => kind === 'logging';
 
 test('narrowServer leaves tools and logs, and promises only what can come', () => {
   const tools = { listChanged: true, x: 1 };

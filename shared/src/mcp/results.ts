@@ -35,7 +35,7 @@ export interface Promising {
   readonly era: Era;
   readonly free: FreeText;
   /** Whether a rule may allow the caller anything of this kind. */
-  readonly lets: (kind: 'resource' | 'prompt' | 'completion') => boolean;
+  readonly lets: (kind: 'resource' | 'prompt' | 'completion' | 'logging') => boolean;
 }
 
 /** What of a capability the client learns; undefined if it does not learn of it. */
@@ -48,7 +48,7 @@ const CAPABILITIES: Readonly<Record<string, Promised>> = {
   resources: (_resources, { lets }) => (lets('resource') ? {} : undefined),
   prompts: (_prompts, { lets }) => (lets('prompt') ? {} : undefined),
   completions: (_completions, { lets }) => (lets('completion') ? {} : undefined),
-  logging: (_logging, { free }) => (free.logs ? {} : undefined),
+  logging: (_logging, { free, lets }) => (free.logs && lets('logging') ? {} : undefined),
 };
 
 function narrowCapabilities(announced: JsonObject, about: Promising): JsonObject {

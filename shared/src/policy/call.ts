@@ -6,12 +6,12 @@ import type { SpiffeId } from '../spiffe/id.ts';
  * What a rule can speak of. No line about one kind counts for another. A completion is about a prompt or a template of
  * resources, which needs to be allowed for itself, too.
  */
-export type Kind = 'tool' | 'resource' | 'prompt' | 'completion';
+export type Kind = 'tool' | 'resource' | 'prompt' | 'completion' | 'logging';
 
 /** One thing of a server. */
 export interface What {
   readonly kind: Kind;
-  /** Of a resource its URI; of a completion the name of the prompt or the text of the template. */
+  /** Of a resource its URI; of a completion the name of the prompt or the text of the template; of logging a level. */
   readonly name: string;
   /** Of a completion: what it is about. It cannot be allowed where that is not. */
   readonly of?: 'prompt' | 'template';

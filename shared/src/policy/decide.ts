@@ -7,6 +7,7 @@ import type { SpiffeId } from '../spiffe/id.ts';
 import type { Call, Kind, What } from './call.ts';
 import type { When } from './condition/when.ts';
 import type { Allowed, Decision, Denied } from './decision.ts';
+import { whyNoLevel } from './patterns/level.ts';
 import { whyNoReference } from './patterns/reference.ts';
 import { whyNoPrompt, whyNoTool } from './patterns/tool.ts';
 import { alwaysExpandsTo, canExpandTo, whyNoUri } from './patterns/uri.ts';
@@ -25,6 +26,7 @@ const KINDS: Readonly<Record<Kind, KindOfThing>> = {
   resource: { use: 'read resource', list: 'list resources', whyNot: whyNoUri },
   prompt: { use: 'get prompt', list: 'list prompts', whyNot: whyNoPrompt },
   completion: { use: 'complete arguments of', list: 'complete arguments', whyNot: whyNoReference },
+  logging: { use: 'get log messages of level', list: 'get log messages', whyNot: whyNoLevel },
 };
 
 /** Tier 1: the caller may reach a registered server if any rule may allow it anything there. */

@@ -5,6 +5,7 @@ import { compileWhen, MAX_CONDITIONS, type When } from './condition/when.ts';
 import { ByCaller } from './lookup/by-caller.ts';
 import { type Action, byAction } from './lookup/classes.ts';
 import { Memo } from './memo.ts';
+import { compileLevel } from './patterns/level.ts';
 import { compileSpiffePattern } from './patterns/spiffe.ts';
 import { compileToolPattern, MAX_TOOL_NAME } from './patterns/tool.ts';
 import { type Access, BLOCKS } from './resources/access.ts';
@@ -108,7 +109,7 @@ export function whyNotBeside({ when }: Access, { name, era }: McpServer): string
 }
 
 function compileAccess(access: Access, at: number): CompiledAccess {
-  const { name, tools, when: text } = access;
+  const { name, tools, logging, when: text } = access;
   const when = text === undefined ? undefined : compileWhen(text);
   const rule = { rule: name, ...(when === undefined ? {} : { when }) };
   const lines = (effect: 'allow' | 'deny'): Line[] =>
@@ -116,7 +117,10 @@ function compileAccess(access: Access, at: number): CompiledAccess {
       (access[key]?.[effect] ?? []).map((pattern) => ({ ...rule, kind, pattern: compile(pattern, effect) })),
     );
   const { allowActions = [], denyActions = [] } = tools ?? {};
-  return { at, name, when, allow: lines('allow'), deny: lines('deny'), allowActions, denyActions };
+  const logs: readonly Line[] =
+    logging === undefined ? [] : [{ ...rule, kind: 'logging', pattern: compileLevel(logging) }];
+  const allow = [...lines('allow'), ...logs];
+  return { at, name, when, allow, deny: lines('deny'), allowActions, denyActions };
 }
 
 /** No resource says what to ask about yet. */

@@ -48,10 +48,11 @@ export class Rules {
     this.#lookup = { allow: new ByName(allow), ask: new ByName(ask), deny: new ByName(deny) };
   }
 
-  /** The first rule that may allow anything at all. */
+  /** The first rule that may allow anything at all. Log messages alone are no reason to come in. */
   get entrance(): string | undefined {
     const { allow, ask } = this.#lines;
-    return (allow[0] ?? ask[0])?.rule;
+    const opens = ({ kind }: Line): boolean => kind !== 'logging';
+    return (allow.find(opens) ?? ask.find(opens))?.rule;
   }
 
   /** All lines of a kind. */

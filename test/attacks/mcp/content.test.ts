@@ -5,7 +5,7 @@ import { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Answer, ask } from '../../kit/mcp/clients/ask.ts';
 import { MODERN_META, modernHeaders, rpc, startPlayed, stopPlayed } from '../../kit/mcp/clients/caller.ts';
-import { type FakeServer, politely, reply } from '../../kit/mcp/servers/server.ts';
+import { type FakeServer, politely, reply, stream } from '../../kit/mcp/servers/server.ts';
 import { windowClock } from '../../kit/mcp/world/windows.ts';
 import { TOOLS, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
@@ -376,5 +376,62 @@ describe('M131 the record', () => {
     await asked('legacy', 'tools/call', { name: 'greet', arguments: { a: 'b' } });
     const decided = world.events.filter(({ stage }) => stage === 'decided');
     expect(decided.map(({ arguments: given }) => given)).toEqual([undefined, { '/a': 'b' }]);
+  });
+});
+
+describe('M133 log messages', () => {
+  const LEVEL = 'io.modelcontextprotocol/logLevel';
+  const levels = ['debug', 'info', 'warning', 'emergency', 'loud'];
+  /** Logs at each level before the answer. */
+  function logs(): void {
+    server.say = ({ json }, res) => {
+      const said = levels.map((level) => ({
+        jsonrpc: '2.0',
+        method: 'notifications/message',
+        params: { level, data: `SAID ${level}` },
+      }));
+      stream(res, [...said, { jsonrpc: '2.0', id: json.id, result: { content: [] } }]);
+    };
+  }
+
+  test.each<[string | undefined, string[]]>([
+    ['warning', ['warning', 'emergency']],
+    ['debug', ['debug', 'info', 'warning', 'emergency']],
+    [undefined, []],
+  ])('pass from the level of a rule on: %s', async (logging, passed) => {
+    allow({ ...BLOCKS, ...(logging === undefined ? {} : { logging }) });
+    logs();
+    for (const { text } of await both('tools/call', { name: 'echo', arguments: {} }, 'echo'))
+      expect(levels.filter((level) => text.includes(`SAID ${level}`))).toEqual(passed);
+  });
+
+  test('are asked for at that level, and at no other', async () => {
+    allow({ ...BLOCKS, logging: 'warning' });
+    for (const level of ['debug', 'info', 'loud'])
+      expect((await asked('legacy', 'logging/setLevel', { level })).json.error.code).toBe(DENIED);
+    expect(server.seen).toEqual([]);
+    for (const level of ['warning', 'alert'])
+      expect((await asked('legacy', 'logging/setLevel', { level })).json.result).toEqual({});
+    server.seen.length = 0;
+    const svid = world.td.svid(TRIAGE, 80_000);
+    const headers = modernHeaders('tools/call', 'echo');
+    const reaches = async (level: string): Promise<unknown> => {
+      const params = { name: 'echo', arguments: {}, _meta: { ...MODERN_META, [LEVEL]: level } };
+      await ask(world, svid, { body: rpc('tools/call', params, 1), headers });
+      return server.seen.at(-1)?.json.params._meta[LEVEL];
+    };
+    expect([await reaches('debug'), await reaches('alert'), await reaches('loud')]).toEqual([
+      'warning',
+      'alert',
+      undefined,
+    ]);
+    allow(BLOCKS);
+    expect(await reaches('alert')).toBeUndefined();
+  });
+
+  test('let nobody come in', async () => {
+    allow({ logging: 'debug' });
+    for (const { status } of await both('tools/list', {})) expect(status).toBe(403);
+    expect(server.seen).toEqual([]);
   });
 });

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import type { Kind } from '../call.ts';
 import { compileWhen, knownForTools } from '../condition/when.ts';
 import { ACTIONS } from '../lookup/classes.ts';
+import { LEVELS } from '../patterns/level.ts';
 import type { Pattern } from '../patterns/pattern.ts';
 import { compileReferencePattern } from '../patterns/reference.ts';
 import { compileSpiffePattern } from '../patterns/spiffe.ts';
@@ -78,19 +79,24 @@ export const Access = z
       .describe(
         'A CEL condition: the rule counts where it is true. One that cannot be decided allows nothing, and denies.',
       ),
+    logging: z
+      .enum(LEVELS)
+      .optional()
+      .describe('The least severe of the log messages that may pass. Without a rule that has it none does.'),
     owner: Owner,
     until: Until,
     reviewBy: ReviewBy,
   })
   .refine(
-    (access) => BLOCKS.some(({ key }) => access[key] !== undefined),
-    'a rule has at least one of tools, resources, prompts and completion',
+    (access) => access.logging !== undefined || BLOCKS.some(({ key }) => access[key] !== undefined),
+    'a rule has at least one of tools, resources, prompts, completion and logging',
   )
   .superRefine(({ when, ...access }, context) => {
-    const other = BLOCKS.find(({ key }) => key !== 'tools' && access[key] !== undefined);
+    const keys = [...BLOCKS.map(({ key }) => key), 'logging' as const];
+    const other = keys.find((key) => key !== 'tools' && access[key] !== undefined);
     const name = when === undefined || other === undefined ? undefined : knownForTools(when);
     if (name === undefined) return;
-    const message = `${name} is known of calls of tools only: write ${other?.key} in a rule of their own`;
+    const message = `${name} is known of calls of tools only: write ${other} in a rule of their own`;
     context.addIssue({ code: 'custom', path: ['when'], message });
   })
   .describe(

@@ -57,7 +57,7 @@ export function policyFor(
   tools: object,
   version = 1n,
   who: readonly string[] = [TRIAGE],
-  more: object = {},
+  more: object = { logging: 'debug' },
 ): Policy {
   const server = { kind: 'McpServer', name: 'everything', identity: TOOLS, address: `127.0.0.1:${port}` };
   const access = { kind: 'Access', name: 'triage', who, servers: ['everything'], tools, ...more };
@@ -88,7 +88,7 @@ export interface World {
 export interface WorldOptions extends HeldLimits {
   /** Access's, for `who`. */
   readonly tools?: object;
-  /** Access's other blocks: `resources`, `prompts`, `completion`. */
+  /** Access's other blocks: `resources`, `prompts`, `completion`, `logging`. By default all log messages pass. */
   readonly rules?: object;
   readonly clock?: Clock;
   readonly log?: Log;
@@ -113,7 +113,7 @@ export async function startWorld(
   upstream: UpstreamTarget,
   {
     tools = { allow: ['*'] },
-    rules = {},
+    rules,
     clock = systemClock,
     log = silentLog,
     who = [TRIAGE],

@@ -6,7 +6,7 @@ import { type Message, type Response, writeMessage } from '@chancery/shared/mcp/
 import { narrowError } from '@chancery/shared/mcp/results.ts';
 import { acknowledgesTools } from '@chancery/shared/mcp/subscription.ts';
 import type { Call, What } from '@chancery/shared/policy/call.ts';
-import { decideList, mayCall, mayExpand } from '@chancery/shared/policy/decide.ts';
+import { decide, decideList, mayCall, mayExpand } from '@chancery/shared/policy/decide.ts';
 import { denial } from '../../wire/answer/reply.ts';
 import { deniedMeanwhile } from '../judge/judge.ts';
 import { mayAsk, told } from '../judge/told.ts';
@@ -38,7 +38,7 @@ export class Passing {
     const { recorder, upstream } = this.#gate;
     const [{ peer, era, request }, session] = [this.#facts, this.session];
     if (message.kind === 'notification') {
-      const said = told(message, request, this.#gate.freeText);
+      const said = told(message, request, (level) => this.#mayLog(level));
       if (said === undefined) recorder.dropped(peer, message, `a server may not send ${message.method}`);
       else recorder.told(peer, message);
       this.subscribed ||= said !== undefined && acknowledgesTools(said);
@@ -101,6 +101,11 @@ export class Passing {
       mayExpand: (name) => mayExpand(policy, this.#callOf({ kind: 'resource', name })),
       lets: (kind) => decideList(policy, this.#where, kind).allow,
     });
+  }
+
+  #mayLog(level: string): boolean {
+    const { freeText, policy } = this.#gate;
+    return freeText.logs && decide(policy.current(), this.#callOf({ kind: 'logging', name: level })).allow;
   }
 
   #callOf(what: What): Call {

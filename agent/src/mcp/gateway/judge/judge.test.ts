@@ -56,7 +56,7 @@ describe('judge', () => {
     ['tools/list', request('tools/list'), true, true],
     ['a subscription to the list of tools', listen, false, true],
     ['a subscription to something else', listenToMore, false, false],
-    ['logging/setLevel', request('logging/setLevel'), true, false],
+    ['logging/setLevel', request('logging/setLevel', { level: 'info' }), true, false],
     ['resources/list', request('resources/list'), false, false],
     ['prompts/list', request('prompts/list'), false, false],
     ['resources/read', request('resources/read', { uri: 'file:///a' }), false, false],
@@ -83,7 +83,7 @@ describe('judge', () => {
   });
 
   test('no level is set for logs that do not pass', () => {
-    expect(passes(request('logging/setLevel'), 'legacy', SAYS_LITTLE)).toBe(false);
+    expect(passes(request('logging/setLevel', { level: 'info' }), 'legacy', SAYS_LITTLE)).toBe(false);
   });
 });
 

@@ -1,8 +1,10 @@
 /** Decides which messages of a client pass, and by which rule. Denies every method that no kind of rule covers yet. */
+import { withLevel } from '@chancery/shared/mcp/logging.ts';
 import type { Message } from '@chancery/shared/mcp/message.ts';
 import type { Call } from '@chancery/shared/policy/call.ts';
 import { decide, decideList, mayCall } from '@chancery/shared/policy/decide.ts';
 import { type Allowed, closed, type Decision, type Denied } from '@chancery/shared/policy/decision.ts';
+import { levelsFrom } from '@chancery/shared/policy/patterns/level.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { OPEN_NOTIFICATIONS } from './open.ts';
 import type { Terms, Use } from './reader.ts';
@@ -32,7 +34,10 @@ export function judge(
   if (message.kind === 'notification') return OPEN_NOTIFICATIONS.has(method) ? enters : denied;
   const reading = READERS.get(method)?.(message, { era, freeText });
   if (reading === undefined) return denied;
-  const { use, lists, forwarded } = reading;
+  const { use, lists } = reading;
+  const mayLog = (level: string): boolean =>
+    freeText.logs && decide(policy, { ...where, what: { kind: 'logging', name: level } }).allow;
+  const forwarded = withLevel(reading.forwarded, (level) => levelsFrom(level).find(mayLog));
   if (lists !== undefined) return { use, forwarded, decision: decideList(policy, where, lists) };
   if (use === undefined) return { ...enters, forwarded };
   const { arguments: given, ...what } = use;

@@ -2,6 +2,7 @@
  * Messages that every caller that may reach the server may send: no tool can be called without them. Their answers are
  * filtered.
  */
+import { levelOf } from '@chancery/shared/mcp/logging.ts';
 import { withoutCapabilities } from '@chancery/shared/mcp/tools.ts';
 import type { Reader } from './reader.ts';
 
@@ -23,5 +24,10 @@ export const readInitialize: Reader = (request) => ({
 });
 
 /** Legacy only: in the modern era each request says its log level (2026-07-28, "Logging"). */
-export const readSetLevel: Reader = (request, terms) =>
-  terms.era === 'legacy' && terms.freeText.logs ? readOpen(request, terms) : undefined;
+export const readSetLevel: Reader = (request, { era, freeText }) =>
+  era === 'legacy' && freeText.logs
+    ? {
+        use: { kind: 'logging', name: levelOf(request), arguments: {} },
+        forwarded: withoutCapabilities(request),
+      }
+    : undefined;

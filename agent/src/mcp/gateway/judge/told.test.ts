@@ -1,30 +1,39 @@
+import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import type { Notification, Request } from '@chancery/shared/mcp/message.ts';
 import { describe, expect, test } from 'vitest';
 import { mayAsk, told } from './told.ts';
 
-const SAYS_ALL = { instructions: true, logs: true };
-const SAYS_LITTLE = { instructions: false, logs: false };
+const all = () => true;
 const notification = (method: string): Notification => ({ kind: 'notification', method, params: undefined });
 
 describe('told', () => {
   test.each([
-    ['notifications/cancelled', true, true],
-    ['notifications/progress', true, true],
-    ['notifications/tools/list_changed', true, true],
-    ['notifications/message', true, false],
-    ['notifications/resources/updated', false, false],
-    ['notifications/elicitation/complete', false, false],
-  ])('a server may say %s: %s, without logs %s', (method, all, little) => {
+    ['notifications/cancelled', true],
+    ['notifications/progress', true],
+    ['notifications/tools/list_changed', true],
+    ['notifications/message', false],
+    ['notifications/resources/updated', false],
+    ['notifications/elicitation/complete', false],
+  ])('a server may say %s: %s', (method, may) => {
     const message = notification(method);
-    const pass = [SAYS_ALL, SAYS_LITTLE].map((freeText) => told(message, undefined, freeText));
-    expect(pass).toEqual([all, little].map((passed) => (passed ? message : undefined)));
+    expect(told(message, undefined, all)).toEqual(may ? message : undefined);
+  });
+
+  test('a server may log at the levels that a rule lets pass', () => {
+    const log = (level: unknown): Notification => ({
+      kind: 'notification',
+      method: 'notifications/message',
+      params: { level, data: 'x' } as JsonObject,
+    });
+    const passes = (level: unknown) => told(log(level), undefined, (each) => each === 'error') !== undefined;
+    expect(['error', 'debug', 7, undefined].map(passes)).toEqual([true, false, false, false]);
   });
 
   test('a subscription carries only the notifications that it asked for', () => {
     const method = 'subscriptions/listen';
     const listening: Request = { kind: 'request', id: 1, method, params: undefined };
-    expect(told(notification('notifications/progress'), listening, SAYS_ALL)).toBeUndefined();
-    expect(told(notification('notifications/tools/list_changed'), listening, SAYS_ALL)).toBeDefined();
+    expect(told(notification('notifications/progress'), listening, all)).toBeUndefined();
+    expect(told(notification('notifications/tools/list_changed'), listening, all)).toBeDefined();
   });
 });
 

@@ -55,7 +55,7 @@ function givenTo(
   policy: Policy,
   server: string,
 ): Pick<CallEvent, 'arguments' | 'argumentsSha256'> {
-  if (use === undefined || use.kind === 'resource') return {};
+  if (use === undefined || use.kind === 'resource' || use.kind === 'logging') return {};
   const clear = use.kind === 'tool' ? argumentsInClear(policy, server, use) : undefined;
   return { arguments: clear, argumentsSha256: sha256(JSON.stringify(use.arguments)) };
 }
@@ -64,6 +64,7 @@ function givenTo(
 export function named(what: What | undefined): Pick<CallEvent, 'tool' | 'resource' | 'prompt'> {
   if (what === undefined) return {};
   const { name, of = what.kind } = what;
+  if (of === 'logging') return {};
   if (of === 'tool') return { tool: name };
   return of === 'prompt' ? { prompt: name } : { resource: name };
 }
