@@ -29,3 +29,23 @@ test.each(['unread', 'arriving'] as const)('by default %s has 32 MiB for a strea
   const most = 32 * 1024 * 1024;
   expect([lost(of, most).length, lost(of, most + 1).length]).toEqual([0, 1]);
 });
+
+test.each(['unread', 'arriving'] as const)('of four servers each has a quarter of %s', (which) => {
+  const quarter = 128 * 1024 * 1024;
+  const { [which]: of } = heldBy({}, 1_000, 4);
+  const reasons: string[] = [];
+  const part = quarter / 4;
+  for (let n = 0; n < 4; n += 1)
+    of.count(
+      caller,
+      () => part,
+      (reason) => reasons.push(reason),
+    )();
+  expect(reasons).toEqual([]);
+  of.count(
+    caller,
+    () => 1,
+    (reason) => reasons.push(reason),
+  )();
+  expect(reasons).toHaveLength(1);
+});
