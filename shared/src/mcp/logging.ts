@@ -1,6 +1,6 @@
 /**
- * The level from which on a client gets log messages: a request of its own in the legacy era (2025-11-25, "Logging"), and
- * a key under `_meta` of each request in the modern one (2026-07-28, "Logging").
+ * The level from which on a client gets log messages: a request of its own in the legacy era (2025-11-25, "Logging"),
+ * and a key under `_meta` of each request in the modern one (2026-07-28, "Logging").
  */
 import { ensure } from '../ground/errors.ts';
 import { isJsonObject } from '../ground/json.ts';
