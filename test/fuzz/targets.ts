@@ -10,6 +10,7 @@ import { JSON_TARGETS } from './targets/json.ts';
 import { MCP_CONDITIONS } from './targets/mcp/conditions.ts';
 import { MCP_MESSAGES } from './targets/mcp/messages.ts';
 import { MCP_STREAMS } from './targets/mcp/streams.ts';
+import { MCP_URIS } from './targets/mcp/uris.ts';
 import { TOKENS } from './targets/tokens.ts';
 import { TPM } from './targets/tpm.ts';
 import { TRUST } from './targets/trust.ts';
@@ -23,6 +24,7 @@ export const TARGETS: readonly Target[] = [
   ...MCP_CONDITIONS,
   ...MCP_MESSAGES,
   ...MCP_STREAMS,
+  ...MCP_URIS,
   ...TOKENS,
   ...CLAIMS_TARGETS,
   ...AWS,

@@ -268,7 +268,7 @@ describe('M21: a server says no more than it was asked', () => {
   });
 
   test('in a stream, what was not asked is left out and the answer comes', async () => {
-    const told = (method: string) => ({ jsonrpc: '2.0', method, params: {} });
+    const told = (method: string) => ({ jsonrpc: '2.0', method, params: { level: 'info' } });
     server.say = (_seen, res) =>
       stream(res, [
         result(9),
