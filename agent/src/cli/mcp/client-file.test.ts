@@ -18,3 +18,13 @@ test('a file that another program has changed meanwhile is left as it is', () =>
   expect(() => change && writeChange(change, new Date(0))).toThrow(/just been changed by another program/);
   expect(fs.readFileSync(file, 'utf8')).toBe('{"numStartups": 2}');
 });
+
+/** The owner would change, since a new file takes the place of the old one. */
+test('a file of root is not replaced by another user', () => {
+  const file = join(dir, 'root.json');
+  fs.writeFileSync(file, '{}', { mode: 0o600 });
+  const reader = { called: 'Claude Code', hasComments: false, uid: ownUid + 1 };
+  expect(() => changeOf(file, entry, reader)).toThrow(
+    /root\.json: it belongs to uid \d+, and this is uid \d+/,
+  );
+});
