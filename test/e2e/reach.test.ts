@@ -113,7 +113,7 @@ test('reads files without the CA', async () => {
 test.each([
   [['reach'], 2, /^give a SPIFFE ID, --server or --tool/],
   [['reach', TRIAGE, TOOLS], 2, /^one SPIFFE ID is expected, found 2/],
-  [['reach', 'triage'], 1, /^chancery-ca: SPIFFE ID does not start with spiffe:/],
+  [['reach', 'triage'], 2, /^one whole SPIFFE ID is expected, found "triage": SPIFFE ID does not start/],
   [['reach', TRIAGE, '--graph', 'svg'], 2, /^--graph is mermaid or dot, found "svg"/],
   [['reach', '--server', 'none'], 1, /^chancery-ca: no McpServer\/none is in force/],
 ])('refuses %j', async (args, status, says) => {

@@ -16,6 +16,7 @@ describe('compileUriPattern', () => {
     ['repo://{owner}/{name}', 'repo://acme/x%2Fy', false],
     ['repo://{owner}/{name}', 'repo://acme/x%5Cy', false],
     ['repo://acme/*', 'repo://acme/x%2Fy?z', true],
+    ['repo://acme/*', 'repo://Acme/x', false],
     ['repo://acme/*/public', 'repo://acme/secret?/public', false],
     ['repo://acme/*/public?*', 'repo://acme/x/public?y', true],
     ['/repo:.*public/', 'repo://acme/secret?public', false],
@@ -50,6 +51,12 @@ describe('compileUriPattern', () => {
     ['repo://acme/{name}', 'repo://acme/x%2Fy', true],
     ['/repo:.*secret/', 'repo://acme/secret?x', true],
     ['repo://acme/secret', 'repo://acme/secrets', false],
+    ['repo://acme/secret', 'repo://Acme/Secret', true],
+    ['repo://Acme/Secret*', 'repo://acme/secret2', true],
+    ['repo://Acme/{name}', 'repo://acme/x', true],
+    ['postgres://db/*', 'postgres://me@db/t', true],
+    ['postgres://me@db/*', 'postgres://me@db/t', true],
+    ['/repo:.*Secret/', 'repo://Acme/Secret', true],
   ])('a deny of %s on %s: %s', (pattern, uri, expected) => {
     expect(compileUriPattern(pattern, 'deny').matches(uri)).toBe(expected);
   });
@@ -96,6 +103,8 @@ test.each([
   'https://prod.example/caf%C3%A9?q=%20',
   'file:///Users/cafe%CC%81',
   'https://127.0.0.1/',
+  'repo://Acme/Main',
+  'postgres://me@db:5433/t/schema',
   `x:${'y'.repeat(2_046)}`,
 ])('%s can be allowed', (uri) => {
   expect(whyNoUri(uri)).toBeUndefined();
@@ -137,6 +146,8 @@ test.each([
   ['https://prod.example:/', /port/],
   ['https://prod.example:08443/', /port/],
   ['https://a:b:8443/', /no valid host/],
+  ['postgres://me@db:x/t', /has a port/],
+  ['postgres://me%40db/t', /in another encoding/],
   ['https://[::1/', /no valid host/],
   ['https://prod.example', /with a host and a path/],
   ['https:/prod.example/', /with a host and a path/],

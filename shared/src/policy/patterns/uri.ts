@@ -15,12 +15,12 @@ const MAX_LENGTH = 512;
 
 /**
  * A deny matches whatever a server may read as a URI that the pattern covers: with its escapes decoded, without its
- * query, with or without a slash at its end. An allow matches only what is covered however a server reads it. Throws
+ * query or user information, with or without a slash at its end, in either case. An allow matches only what is covered however a server reads it. Throws
  * `policy` with the reason, also for a pattern that no canonical URI can match.
  */
 export function compileUriPattern(text: string, effect: 'allow' | 'deny' = 'allow'): Pattern {
   ensure(text.length <= MAX_LENGTH, 'policy', `a pattern of URIs is longer than ${MAX_LENGTH} characters`);
-  const [plain, loose] = text.startsWith('/') ? twice(regexPattern(text)) : compileBoth(text);
+  const [plain, loose] = text.startsWith('/') ? twice(regexPattern(text)) : compileBoth(text, effect);
   const matches = effect === 'deny' ? anyReading(plain, loose) : eachReading(plain, loose, asksQuery(text));
   return { text, matches };
 }
@@ -30,7 +30,7 @@ type Matches = Pattern['matches'];
 const twice = ({ matches }: Pattern): [Matches, Matches] => [matches, matches];
 
 /** For URIs as they are written, and for what `decoded` makes of them. */
-function compileBoth(text: string): [Matches, Matches] {
+function compileBoth(text: string, effect: 'allow' | 'deny'): [Matches, Matches] {
   const pieces = text.split(/(\*|\{[A-Za-z0-9_.]+\})/);
   const literals = pieces.filter((_, at) => at % 2 === 0);
   ensure(
@@ -44,7 +44,8 @@ function compileBoth(text: string): [Matches, Matches] {
     `${text}: * is a wildcard also where it is encoded: write a /regex/ for a URI that has one`,
   );
   if (!text.startsWith('*')) ensureReachable(text, pieces);
-  const read = pieces.map((piece, at) => (at % 2 === 0 ? decoded(piece) : piece));
+  const inCase = (literal: string): string => (effect === 'deny' ? literal.toLowerCase() : literal);
+  const read = pieces.map((piece, at) => (at % 2 === 0 ? inCase(decoded(piece)) : piece));
   return [compiled(text, pieces, EXPANDED), compiled(text, read, DECODED)];
 }
 
@@ -65,15 +66,17 @@ function eachReading(plain: Matches, loose: Matches, withQuery: boolean): Matche
 
 function anyReading(plain: Matches, loose: Matches): Matches {
   return (uri) => {
-    const read = decoded(uri);
+    const read = decoded(uri).replace(USER, '$1');
     const readings = [read, withoutQuery(read)].flatMap((each) => [
       each,
       each.replace(/\/+$/, ''),
       `${each}/`,
     ]);
-    return plain(uri) || readings.some(loose);
+    return plain(uri) || readings.some((each) => loose(each) || loose(each.toLowerCase()));
   };
 }
+
+const USER = /^([^:/?]*:\/\/)[^/?]*@/;
 
 /** Whether the one who wrote the pattern thought of a query. */
 const asksQuery = (text: string): boolean =>
@@ -164,13 +167,18 @@ const SPELLINGS: readonly (readonly [RegExp, string])[] = [
   [/\?$/, 'has an empty query'],
 ];
 
+/** Of the URL standard: their hosts are those of the network. */
+const SPECIAL: readonly string[] = ['http', 'https', 'ws', 'wss', 'ftp', 'file'];
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: '80', https: '443', ws: '80', wss: '443' };
 
 function whyNoAuthority(scheme: string, authority: string | undefined): string | undefined {
   if (authority === undefined) return undefined;
-  if (authority.includes('@')) return 'has user information';
-  if (/[A-Z%]/.test(authority)) return 'has a host with upper-case letters or in another encoding';
-  const [, host = '', port] = /^(.*?)(?::([^:\]]*))?$/.exec(authority) ?? [];
+  const isSpecial = SPECIAL.includes(scheme);
+  if (isSpecial && authority.includes('@')) return 'has user information';
+  // In other schemes it is often a name of the server's own, as the owner in `repo://Acme/x`.
+  if (authority.includes('%') || (isSpecial && /[A-Z]/.test(authority)))
+    return 'has a host with upper-case letters or in another encoding';
+  const [, host = '', port] = /^(?:.*@)?(.*?)(?::([^:\]]*))?$/.exec(authority) ?? [];
   if (host.endsWith('.')) return 'has a host with a dot at its end';
   if (!/^(?:[^[\]:]*|\[[0-9a-f:.]+\])$/.test(host)) return 'has no valid host';
   if (port === undefined) return undefined;
