@@ -15,8 +15,9 @@ const MAX_LENGTH = 512;
 
 /**
  * A deny matches whatever a server may read as a URI that the pattern covers: with its escapes decoded, without its
- * query or user information, with or without a slash at its end, in either case. An allow matches only what is covered however a server reads it. Throws
- * `policy` with the reason, also for a pattern that no canonical URI can match.
+ * query or user information, with or without a slash at its end, in either case. An allow is exact, and matches only
+ * what it covers also with escapes decoded and without the query. Throws `policy` with the reason, also for a pattern
+ * that no canonical URI can match.
  */
 export function compileUriPattern(text: string, effect: 'allow' | 'deny' = 'allow'): Pattern {
   ensure(text.length <= MAX_LENGTH, 'policy', `a pattern of URIs is longer than ${MAX_LENGTH} characters`);
