@@ -69,7 +69,7 @@ export const Access = z
     prompts: block(compilePromptPattern, 'The prompts that may be got.', NAMES),
     completion: block(
       compileReferencePattern,
-      'What arguments may be completed of. It must be allowed for itself, too.',
+      'The prompts and templates whose arguments may be completed. Each must be allowed for itself, too.',
       'Names of prompts and texts of templates of resources, globs with * or /RE2 regex/, each matching the whole.',
     ),
     when: z
