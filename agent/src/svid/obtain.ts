@@ -23,6 +23,7 @@ import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import { type VerifiedSvid, verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import type * as grpc from '@grpc/grpc-js';
 import type { EvidenceSource, Exchange } from '../evidence/evidence.ts';
+import { untilBegun } from './begun.ts';
 import { refusalFromCa } from './channel.ts';
 import type { KeylessSvid } from './life.ts';
 import { describeSkew, isSkewed, type SkewWarning, skewOf } from './skew.ts';
@@ -53,8 +54,6 @@ export interface ObtainRequest {
 
 /** An exchange with a TPM takes about 100 ms; a CA that is silent for this long is treated as away. */
 const EXCHANGE_MS = 30_000;
-/** A certificate that is valid sooner than this is waited for: another one would be valid no sooner. */
-const LONGEST_WAIT_SECONDS = 60;
 
 type AttestStream = grpc.ClientDuplexStream<AttestRequest, AttestResponse>;
 
@@ -98,31 +97,13 @@ async function obtain(open: Open, signer: Signer, request: ObtainRequest): Promi
   const ahead = skewOf(request.clock.now(), issued.now);
   request.skew?.hear(ahead);
   const bundle = (await request.learn?.(issued.bundle)) ?? request.bundle;
-  await untilBegun(issued, ahead, request);
+  const { clock, onWait, signal } = request;
+  await untilBegun(issued.chain, clock, signal, (begins) => {
+    const says = `the certificate is not valid before ${begins.toISOString()}, and is used then`;
+    const why = ahead === undefined ? says : `${describeSkew(ahead)}: ${says}`;
+    onWait?.(new IdentityError('expired_peer', why));
+  });
   return acceptIssued(issued, signer.spki, { ...request, bundle, ahead });
-}
-
-/**
- * Where this clock is a little behind, the certificate is not valid yet by it, though the CA and all others take it. It
- * is used when it is: until then nobody here could tell whether it is good. Throws the abort.
- */
-async function untilBegun(
-  issued: Issued,
-  ahead: number | undefined,
-  { clock, onWait, signal }: ObtainRequest,
-): Promise<void> {
-  const begins = beginningOf(issued);
-  const seconds = (begins.getTime() - clock.now().getTime()) / 1000;
-  if (seconds <= 0 || seconds > LONGEST_WAIT_SECONDS) return;
-  const says = `the certificate is not valid before ${begins.toISOString()}, and is used then`;
-  onWait?.(new IdentityError('expired_peer', ahead === undefined ? says : `${describeSkew(ahead)}: ${says}`));
-  await clock.sleepUntil(begins, signal);
-}
-
-/** Of the whole chain: an issuer may be as new as the leaf. */
-function beginningOf({ chain }: Issued): Date {
-  const begins = chain.map((der) => parseCertificate(der).notBefore.getTime());
-  return new Date(Math.max(0, ...begins));
 }
 
 async function issuedFor(open: Open, signer: Signer, request: ObtainRequest): Promise<Issued> {

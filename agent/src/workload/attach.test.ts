@@ -43,12 +43,13 @@ const line = {
 };
 
 /** An agent's socket: one line on its trust stream, and a certificate for each CSR. */
-async function serveAgent(socket: string): Promise<http.Server> {
+async function serveAgent(socket: string, onCsr: () => void = () => {}): Promise<http.Server> {
   const server = http.createServer(async (request, response) => {
     if (request.method === 'GET') {
       response.write(`${JSON.stringify(line)}\n`);
       return;
     }
+    onCsr();
     const { spki } = verifyCsr(Buffer.concat(await request.toArray()));
     const { certificate } = makeLeaf(id, root, { fields: { spki } });
     const renewAfter = after(1800).getTime() / 1000;
@@ -88,6 +89,27 @@ test('an agent that does not answer is asked less and less often, and soon again
   await vi.waitFor(() => expect(pauses.length).toBeGreaterThan(before + 2));
   expect(pauses.slice(before, before + 3)).toEqual([0.5, 1, 2]);
   close();
+});
+
+test('I332 where the clock is behind, the one certificate is used once it is valid', async () => {
+  const socket = join(dir, 'behind.sock');
+  const certified = vi.fn();
+  const server = await serveAgent(socket, certified);
+  let now = new Date(makeLeaf(id, root).certificate.notBefore.getTime() - 25_000);
+  const waits: Date[] = [];
+  const clock: Clock = {
+    now: () => now,
+    sleepUntil: async (time) => {
+      waits.push(time);
+      now = time;
+    },
+  };
+  const stop = new AbortController();
+  const { svid, close } = await attach({ socket, clock, random: () => 0.5, log: silentLog }, stop.signal);
+  expect(waits).toEqual([svid.current().notBefore]);
+  expect(certified).toHaveBeenCalledTimes(1);
+  close();
+  await end(server);
 });
 
 test('the pauses of many processes beside one agent differ', async () => {

@@ -19,6 +19,7 @@ import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { writeCsr } from '@chancery/shared/x509/csr.ts';
 import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import type { z } from 'zod';
+import { untilBegun } from '../svid/begun.ts';
 import { loadRevocations } from '../trust/state/revocations.ts';
 import { compileSnapshot } from '../trust/state/snapshot.ts';
 import { Refused, StatusReport, SvidAnswer, TrustLine } from './local-messages.ts';
@@ -155,7 +156,8 @@ async function followOnce(
       compileSnapshot(line.policy.resources, BigInt(line.policy.version), options.clock.now()),
     );
     if (line.svidNotAfter !== certifiedFor) {
-      live.svid.publish(await certify(options, bundle, live.svid.has() ? live.svid.current() : undefined));
+      const old = live.svid.has() ? live.svid.current() : undefined;
+      live.svid.publish(await certify(options, bundle, old, until));
       certifiedFor = line.svidNotAfter;
     }
     onReady();
@@ -163,15 +165,19 @@ async function followOnce(
 }
 
 async function certify(
-  { socket, clock }: AttachOptions,
+  { socket, clock, log }: AttachOptions,
   bundle: Bundle,
   old: Svid | undefined,
+  until: AbortSignal,
 ): Promise<Svid> {
   const key = generateKey();
   const csr = await writeCsr(signerOf(key));
   // Open calls may continue under the new certificate.
   const path = old === undefined ? '/v1/svid' : `/v1/svid?succeeds=${serialOf(old)}`;
   const answer = readAs(SvidAnswer, await call(socket, 'POST', path, csr), socket);
+  await untilBegun(answer.chain, clock, until, (begins) =>
+    log.warn({ begins }, "this machine's clock is behind: the new certificate is used once it is valid"),
+  );
   const { id, certificate } = verifySvid(answer.chain, bundle, clock.now());
   ensure(id === parseSpiffeId(answer.id), 'svid', `the certificate is for ${id}, not ${answer.id}`);
   ensure(equal(certificate.spki, spkiOf(key)), 'svid', 'another key was certified');
