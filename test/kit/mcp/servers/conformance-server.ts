@@ -8,6 +8,7 @@ import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/
 import { CallToolRequestSchema, ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
 import { z } from 'zod';
+import { type Asked, CONTENT, CONTENT_CAPABILITIES } from './conformance-content.ts';
 import { EventsInOrder } from './event-store.ts';
 
 export interface Serving {
@@ -63,8 +64,12 @@ async function beforehand(name: Name, token: string | number | undefined, notify
 function legacyServer(): Server {
   const server = new Server(
     { name: 'conformance', version: '1' },
-    { capabilities: { tools: {}, logging: {} } },
+    { capabilities: { tools: {}, logging: {}, ...CONTENT_CAPABILITIES } },
   );
+  for (const [schema, answer] of Object.values(CONTENT))
+    server.setRequestHandler(schema as unknown as typeof ListToolsRequestSchema, ({ params }) =>
+      answer((params ?? {}) as Asked),
+    );
   server.setRequestHandler(ListToolsRequestSchema, () => ({
     tools: NAMES.map((name) => ({ name, description: name, inputSchema: { type: 'object' as const } })),
   }));
@@ -103,7 +108,13 @@ export function startLegacyConformance(): Promise<Serving> {
 export function startModernConformance(): Promise<Serving> {
   const handler = createMcpHandler(
     () => {
-      const server = new McpServer({ name: 'conformance', version: '1' }, { capabilities: { tools: {} } });
+      const capabilities = { tools: {}, ...CONTENT_CAPABILITIES };
+      const server = new McpServer({ name: 'conformance', version: '1' }, { capabilities });
+      for (const [method, [, answer]] of Object.entries(CONTENT))
+        server.server.setRequestHandler(
+          method as 'ping',
+          ({ params }) => answer((params ?? {}) as Asked) as object,
+        );
       for (const name of NAMES)
         server.registerTool(name, { description: name, inputSchema: z.object({}) }, async (_, extra) => {
           const token = extra.mcpReq._meta?.progressToken;
