@@ -16,6 +16,8 @@ const access = (name: string, servers: string[], deny: string[] = []): Resource 
   servers,
   tools: { allow: ['*'], deny },
 });
+const denying = (blocks: object): Resource => ({ ...access('x', ['a']), ...blocks }) as Resource;
+const no = { allow: [], deny: ['x*'] };
 const set = {
   version: 3,
   resources: [access('both', ['a', 'b']), access('theirs', ['b']), server('a'), server('b')],
@@ -32,6 +34,15 @@ test.each<[string, 'added' | 'changed' | 'removed', Resource, boolean]>([
   ['a changed rule', 'changed', access('x', ['a']), true],
   ['a rule that goes', 'removed', access('x', ['a']), false],
   ['a rule that denies and goes', 'removed', access('x', ['a'], ['delete_*']), true],
+  ['a rule that denies resources and goes', 'removed', denying({ resources: no }), true],
+  ['a rule that denies prompts and goes', 'removed', denying({ prompts: no }), true],
+  ['a rule that denies completions and goes', 'removed', denying({ completion: no }), true],
+  [
+    'a rule that denies a class of tools and goes',
+    'removed',
+    denying({ tools: { allow: ['*'], deny: [], denyActions: ['admin'] } }),
+    true,
+  ],
   ['a server that goes', 'removed', server('x'), false],
 ])('%s: whether it may widen access', (_, change, resource, widens) => {
   const key = `${resource.kind}/${resource.name}`;

@@ -17,6 +17,8 @@ const read = (value: unknown) => readCallRecord(utf8(JSON.stringify(value)));
 
 test('a record is read as it is', () => {
   expect(read(genuine)).toEqual(genuine);
+  const about = { tool: 'echo', resource: 'file:///a', prompt: 'greet', outcome: 'result', count: 2 };
+  expect(read({ ...genuine, ...about })).toEqual({ ...genuine, ...about });
   expect(read({ ...genuine, requestId: 'seven' })).toMatchObject({ requestId: 'seven' });
 });
 

@@ -22,7 +22,7 @@ export interface PromptUse {
 /** Throws mcp_parse. */
 export function promptOf({ method, params = {} }: Request): PromptUse {
   ensureKeys(params, ['name', 'arguments', '_meta'], method);
-  const given = params['arguments'] ?? {};
+  const { arguments: given = {} } = params;
   ensure(isJsonObject(given), 'mcp_parse', 'the arguments are not an object');
   return { name: textOf(params['name'], `the name of ${method}`), arguments: given };
 }

@@ -347,6 +347,7 @@ describe('M131 the record', () => {
     await asked('modern', 'prompts/get', { name: 'greet', arguments: { a: 'b' } }, 'greet');
     await asked('legacy', 'completion/complete', ofTemplate('repo://{owner}/{name}'));
     await asked('legacy', 'resources/read', { uri: 'file:///etc/shadow' });
+    await asked('legacy', 'resources/read', { uri: 'file:///etc/passwd' });
     const sha256 = expect.stringMatching(/^[0-9a-f]{64}$/);
     const records = (stage: string) => world.events.filter((event) => event.stage === stage);
     expect(records('decided')).toMatchObject([
@@ -359,6 +360,7 @@ describe('M131 the record', () => {
         argumentsSha256: sha256,
       },
       { method: 'resources/read', resource: 'file:///etc/shadow', allow: false },
+      { method: 'resources/read', resource: 'file:///etc/passwd', allow: false },
     ]);
     expect(records('answered')).toMatchObject([
       { resource: uri, outcome: 'result', resultSha256: sha256 },
