@@ -71,8 +71,8 @@ test.each([
   [
     'an invalid serial',
     ['web'],
-    1,
-    /^chancery-ca: "web" is not a serial in hexadecimal, of at most 20 bytes\n$/,
+    2,
+    /^"web" is neither a SPIFFE ID nor a serial number in hexadecimal\nsee chancery-ca revoke --help\n$/,
   ],
   ['another trust domain', ['spiffe://b.example/w'], 1, /is not of trust domain cut\.example\n$/],
   [
