@@ -1,7 +1,7 @@
 /**
  * A whole rotation of the root, by `rotate --auto`, with a fleet of whole agents in eight processes and calls that
  * never pause between a `connect` and a gateway. The CA, `connect` and the gateway are processes of their own. The
- * part `10k` does the same with ten thousand agents.
+ * part `10k` does the same with ten thousand agents, and needs `ulimit -n 65536`.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { politely, startFakeServer } from '../../kit/mcp/servers/server.ts';
@@ -16,7 +16,8 @@ const PROCESSES = 8;
 /** A rotation waits for the end of the last certificate under the old root. */
 const SMALL = { agents: 200, ttl: '60s' };
 const LARGE = { agents: 10_000, ttl: '5m' };
-const UNBOUND = { attestationsPerSecond: 100_000, attestationBurst: 100_000 };
+/** Each agent has two connections while it renews. The CA takes fewer than this where its open files are limited. */
+const UNBOUND = { attestationsPerSecond: 100_000, attestationBurst: 100_000, connections: 30_000 };
 
 type Size = typeof SMALL;
 type Parts = (() => unknown)[];
