@@ -138,8 +138,11 @@ function refusedReference(policy: Policy, call: Call): Denied | undefined {
   const { caller, server } = call;
   // Its arguments are those of the completion.
   const about = (kind: Kind): Call => ({ ...call, what: { kind, name }, arguments: undefined });
-  const isUsable =
-    of === 'prompt' ? mayCall(policy, about('prompt')) !== 'no' : mayExpand(policy, about('resource'));
+  // A text without an expression is the URI of a resource, and is decided as one.
+  const isTemplate = of !== 'prompt' && name.includes('{');
+  const isUsable = isTemplate
+    ? mayExpand(policy, about('resource'))
+    : mayCall(policy, about(of === 'prompt' ? 'prompt' : 'resource')) !== 'no';
   const says = `no Access rule lets ${caller} use ${of} ${name} of server ${server}`;
   return isUsable ? undefined : denied(undefined, says);
 }

@@ -289,6 +289,7 @@ describe('a completion', () => {
     ofPrompt('greet\u200b'),
     ofTemplate('db://{x}'),
     ofTemplate('greet'),
+    ofTemplate('file:///srv/secret/x'),
     ofPrompt('repo://{owner}/{name}'),
   ])('M125 of %j is denied: its caller may not use that', async (params) => {
     for (const { json } of await both('completion/complete', params)) expect(json.error.code).toBe(DENIED);
