@@ -11,6 +11,7 @@ import {
   AGENT_MAIN,
   type AgentFolder,
   type CaFolder,
+  certificatesIn,
   makeAgent,
   makeCa,
   makeFolder,
@@ -79,7 +80,6 @@ const served = (name: string) => ({
 });
 const stateOf = ({ dir: at }: AgentFolder): { bundle: { authorities: string[] } } =>
   JSON.parse(readFileSync(join(at, 'data', 'state.json'), 'utf8'));
-const certificatesIn = (text: string) => text.replace(/^# .*\n/m, '');
 const rootsIn = (file: string) => readPem(readFileSync(file, 'latin1'), 'CERTIFICATE', 'bundle').length;
 const stageOf = async () => JSON.parse((await ca.cli('rotate', 'status', '--json')).stdout).stage as string;
 

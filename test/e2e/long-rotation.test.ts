@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { startUnpaused, type Unpaused } from '../kit/observe/unpaused.ts';
-import { makeFolder, removeFolder } from '../kit/processes.ts';
+import { certificatesIn, makeFolder, removeFolder } from '../kit/processes.ts';
 import { type MovedTime, moveTime, whyNoFaketime } from '../kit/time/faketime.ts';
 
 const PATIENCE = { timeout: 120_000, interval: 100 };
@@ -42,7 +42,7 @@ describe.skipIf(missing !== undefined)('a rotation that lasts', () => {
   async function expectBack(): Promise<void> {
     const before = world.calls.answered;
     await vi.waitFor(async () => {
-      const bundle = (await world.ca.cli('bundle')).stdout;
+      const bundle = certificatesIn((await world.ca.cli('bundle')).stdout);
       for (const name of ['gateway', 'caller'] as const) {
         expect(readFileSync(outOf(name, 'bundle.pem'), 'latin1')).toBe(bundle);
         const svid = outOf(name, 'svid.pem');

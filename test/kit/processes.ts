@@ -208,3 +208,6 @@ export function makeAgent(ca: CaAddress, name: string, config: object): AgentFol
     cli: (...args) => runProgram(AGENT_MAIN, [...args, '--config', file]),
   };
 }
+
+/** What `chancery-ca bundle` prints, as agents have it: without the key of the log. */
+export const certificatesIn = (text: string): string => text.replace(/^# .*\n/m, '');
