@@ -69,7 +69,7 @@ async function acknowledged() {
 /** The next run of this CA has it in force. */
 async function storeUnreadable(): Promise<void> {
   const stored: readonly object[] = JSON.parse((await ca.store.registry())?.resources ?? '[]');
-  const resources = JSON.stringify(stored.map((each) => ('who' in each ? { ...each, when: 'never' } : each)));
+  const resources = JSON.stringify(stored.map((each) => ('who' in each ? { ...each, later: 'never' } : each)));
   await ca.store.saveRegistry(
     { version: 2, resources },
     { type: 'registry.applied', version: 2, changes: [], by: 'test' },
@@ -93,7 +93,7 @@ test('I77 a policy with an unknown key leaves the one before in force, keeps no 
   expect(decideServer(policy, ID, 'files').allow).toBe(true);
   expect(loadKnownGood(state)).toMatchObject({ policy: { version: 1n } });
   const says =
-    /^the agent could not take all that the CA sent: the policy is not taken and the one before stays in force: .*when/;
+    /^the agent could not take all that the CA sent: the policy is not taken and the one before stays in force: .*later/;
   expect(problems()).toEqual([expect.stringMatching(says)]);
 
   await ca.apply(identity, server);

@@ -33,7 +33,7 @@ test.each([
   ['another kind', text({ ...server, kind: 'Identity' }), 'cannot be read by this version'],
   [
     'a key that this version does not know',
-    text({ ...access, when: 'true' }),
+    text({ ...access, later: 'true' }),
     'cannot be read by this version',
   ],
   ['a missing key', text({ ...server, identity: undefined }), 'cannot be read by this version'],
