@@ -1,4 +1,4 @@
-/** Several servers behind one gateway, where none can be taken for another, or cost another anything: M136 to M145. */
+/** Several servers behind one gateway, where none can be taken for another, or cost another anything: M136 to M144. */
 import { writeClaims } from '@chancery/agent/mcp/wire/claims.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access } from '@chancery/shared/policy/resources/access.ts';
