@@ -12,7 +12,18 @@ vi.mock('@chancery/ca/cli/operator/admin.ts', () => ({
   callOperator: async (_: unknown, pick: (client: object) => string, request: Called['request']) => {
     const method = pick(new Proxy({}, { get: (__, name) => name }));
     calls.push({ method, request });
-    const lists = { roots: [], waits: [], stragglers: [], unheard: [], chained: [], above: [], requests: [] };
+    const empty = [
+      'roots',
+      'waits',
+      'stragglers',
+      'unheard',
+      'chained',
+      'above',
+      'requests',
+      'leftBehind',
+      'warnings',
+    ];
+    const lists = Object.fromEntries(empty.map((name) => [name, []]));
     return { ...lists, ...at, kind: 'jwt', next: 'remove', made: '', endedAt: 0n, state: 'vm a' };
   },
 }));
