@@ -69,7 +69,9 @@ async function acknowledged() {
 /** The next run of this CA has it in force. */
 async function storeUnreadable(): Promise<void> {
   const stored: readonly object[] = JSON.parse((await ca.store.registry())?.resources ?? '[]');
-  const resources = JSON.stringify(stored.map((each) => ('who' in each ? { ...each, later: 'never' } : each)));
+  const resources = JSON.stringify(
+    stored.map((each) => ('who' in each ? { ...each, later: 'never' } : each)),
+  );
   await ca.store.saveRegistry(
     { version: 2, resources },
     { type: 'registry.applied', version: 2, changes: [], by: 'test' },
