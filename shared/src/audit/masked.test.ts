@@ -175,6 +175,17 @@ test.each([
     String.raw`{\"[masked: password]\",\"u\":1}`,
   ],
   ['`=` in quoted JSON', String.raw`a password=\"S3cretPw\" b`, String.raw`a [masked: password]\" b`],
+  ['none at its start', 'password="none of your business" x', '[masked: password]" x'],
+  ['a word of its own at its start', 'password="true story123" x', '[masked: password]" x'],
+  ['stars at its start', 'password="***realsecret" x', '[masked: password]" x'],
+  ['a mask at its start', 'password="[masked:realsecret" x', '[masked: password]" x'],
+  ['a mask and more', 'password="[masked: x] S3cretPw" x', '[masked: password]" x'],
+  [
+    'none at its start, in quoted JSON',
+    String.raw`{\"password\":\"none S3cret\"}`,
+    String.raw`{\"[masked: password]\"}`,
+  ],
+  ['blanks and lines before it', '{"password" :  \n\t"S3cretPw"}', '{"[masked: password]"}'],
   ['no end on its line', 'password="S3cr et\nand more', '[masked: password]\nand more'],
 ])('I317 a password in quotes with %s is masked to the closing quote', (_, text, shown) => {
   expect(masked(text)).toBe(shown);
@@ -184,6 +195,8 @@ test('I317 without quotes it ends where the page says', () => {
   for (const end of [' ', '"', "'", '&', ';', ',', '<', '>', '\\'])
     expect(masked(`password=S3cretPw${end}rest`)).toBe(`[masked: password]${end}rest`);
   expect(masked('password=abc,defghij')).toBe('password=abc,defghij');
+  for (const text of ['password=none.of.it', 'password=***realsecret', 'password=null-and-more'])
+    expect(masked(text)).toBe('[masked: password]');
 });
 
 const odd = parseSpiffeId(`spiffe://prod.example/ns/sk-${'0123456789'.repeat(4)}`);

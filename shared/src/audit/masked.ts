@@ -17,16 +17,17 @@ const AUTHORITY = String.raw`[^\s/?#"\\<>]`;
 /** In base64 wherever it stands among three bytes: the colon between a name and its password (RFC 7617). */
 const COLON = String.raw`(?:[\w+/]{4})*(?:O[g-v]|[\w+/][DTjz][o-r]|[\w+/]{2}[AEIMQUYcgkosw048]6)`;
 
-/** What stands behind `password=` where there is none, or where one was masked before. */
-const NO_PASSWORD = String.raw`\[masked:|(?i:null|none|true|false|undefined|required|missing|empty)(?![\w-])|\*{3}`;
+/** What stands behind `password=` where there is none, or where one was masked before: the whole of it, to `end`. */
+const noPassword = (end: string): string =>
+  String.raw`(?!(?:\[masked:[^\]\n]{0,40}\]|(?i:null|none|true|false|undefined|required|missing|empty)|\*{3,})${end})`;
 
 /** In quotes of one kind to the closing one, or to the end of the line: as they are, and as quoted JSON has them. */
 const quoted = (quote: string): readonly string[] => [
-  String.raw`${quote}(?!${NO_PASSWORD})(?:[^${quote}\\\n]|\\[^\n]){4,}`,
-  String.raw`\\${quote}(?!${NO_PASSWORD})(?:[^${quote}\\\n]|\\\\\\${quote}|\\[^${quote}\n]){4,}`,
+  String.raw`${quote}${noPassword(quote)}(?:[^${quote}\\\n]|\\[^\n]){4,}`,
+  String.raw`\\${quote}${noPassword(`\\\\${quote}`)}(?:[^${quote}\\\n]|\\\\\\${quote}|\\[^${quote}\n]){4,}`,
 ];
 const QUOTED = [...quoted('"'), ...quoted("'")].join('|');
-const UNQUOTED = String.raw`(?!${NO_PASSWORD})[^\s&;,"'<>\\]{4,}`;
+const UNQUOTED = String.raw`${noPassword(String.raw`(?:[.)\]}]?(?:[\s&;,"'<>\\]|$))`)}[^\s&;,"'<>\\]{4,}`;
 
 /**
  * By name. Each is looked for at every place of a string, and takes time in proportion to its length. A JSON Web Token
@@ -47,7 +48,7 @@ const SHAPES: Readonly<Record<string, string>> = {
   'session token': String.raw`(?i:(?:aws_)?session[_ ]?token)\W{1,8}[\w+/=%-]{16,}`,
   'Azure key': '(?i:AccountKey|SharedAccessKey)=[A-Za-z0-9+/=]{20,}',
   'URL signature': String.raw`(?:(?<=[?&;])sig|X-(?:Amz|Goog)-Signature)=[\w%+/=-]{40,}`,
-  password: String.raw`(?i:pass(?:word|wd|phrase))(?:=${UNQUOTED}|(?:\\?["'])?\s?[:=]\s?(?:${QUOTED}))`,
+  password: String.raw`(?i:pass(?:word|wd|phrase))(?:=${UNQUOTED}|(?:\\?["'])?\s{0,8}[:=]\s{0,8}(?:${QUOTED}))`,
   'GitHub token': String.raw`(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{22,})`,
   'GitLab token': String.raw`gl(?:pat|ptt|rt|ft|soat)-[\w-]{20,}`,
   'Slack token': String.raw`xox[abeprs]-[\w-]{10,}`,

@@ -15,6 +15,14 @@ test('a list keeps order and cursor, and nothing that the revisions do not defin
   });
 });
 
+test('a page has at most 10,000 entries', () => {
+  const pageOf = (length: number) => ({ tools: Array.from({ length }, (_, n) => ({ name: `t${n}` })) });
+  expect(filterList('tools/list', pageOf(10_000), () => true)['tools']).toHaveLength(10_000);
+  expect(() => filterList('tools/list', pageOf(10_001), () => true)).toThrow(
+    'a page of tools/list has 10001 entries, at most 10000 are read',
+  );
+});
+
 test.each([
   [
     { tools: [], ttlMs: 5, cacheScope: 'public' },

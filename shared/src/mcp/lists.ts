@@ -7,6 +7,9 @@ import { ensure } from '../ground/errors.ts';
 import { isJsonObject, type Json, type JsonObject } from '../ground/json.ts';
 import { common, pick } from './results.ts';
 
+/** Each entry is decided by each line of the caller's rules in one turn of the event loop. A server has pages. */
+const MAX_ENTRIES = 10_000;
+
 /** What every entry of a list may have. */
 const ENTRY = ['title', 'description', 'icons', 'annotations', '_meta'];
 
@@ -40,6 +43,8 @@ export function filterList(
   const { member, name, keys }: Form = LISTS[method];
   const entries = result[member];
   ensure(Array.isArray(entries), 'mcp_parse', `the result of ${method} has no ${member}`);
+  const says = `a page of ${method} has ${entries.length} entries, at most ${MAX_ENTRIES} are read`;
+  ensure(entries.length <= MAX_ENTRIES, 'mcp_parse', says);
   const kept = entries.flatMap((entry: Json) => {
     const named = isJsonObject(entry) ? entry[name] : undefined;
     ensure(

@@ -107,8 +107,10 @@ export function mayExpand(policy: Policy, call: Call): boolean {
   const { deny, ask, allow } = policy.rulesFor(call.caller, call.server).of('resource');
   const { name } = call.what;
   const { holds } = asking(call);
-  if (deny.some((line) => alwaysExpandsTo(line.pattern.text, name) && holds(line))) return false;
-  return [...ask, ...allow].some((line) => canExpandTo(line.pattern.text, name) && holds(line) !== false);
+  const [always, can] = [alwaysExpandsTo(name), canExpandTo(name)];
+  if (deny.some((line) => always(line.pattern) && holds(line))) return false;
+  const possible = (line: Line): boolean => can(line.pattern) && holds(line) !== false;
+  return ask.some(possible) || allow.some(possible);
 }
 
 /** What each condition about the thing gives for this call, for the operator's `explain`. */

@@ -41,6 +41,7 @@ export class Rules {
   readonly #lines: Lines;
   readonly #lookup: { readonly [Answer in keyof Lines]: ByName<Line> };
   readonly #byName = new Memo<string, Known>(NAMES);
+  readonly #byKind = new Map<Kind, Lines>();
 
   constructor(lines: Lines) {
     this.#lines = lines;
@@ -57,9 +58,13 @@ export class Rules {
 
   /** All lines of a kind. */
   of(kind: Kind): Lines {
+    const known = this.#byKind.get(kind);
+    if (known !== undefined) return known;
     const { allow, ask, deny } = this.#lines;
     const ofKind = (lines: readonly Line[]) => lines.filter((line) => line.kind === kind);
-    return { allow: ofKind(allow), ask: ofKind(ask), deny: ofKind(deny) };
+    const lines = { allow: ofKind(allow), ask: ofKind(ask), deny: ofKind(deny) };
+    this.#byKind.set(kind, lines);
+    return lines;
   }
 
   /** The first rule that may allow anything of a kind. */

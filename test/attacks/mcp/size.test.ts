@@ -1,8 +1,8 @@
-/** The largest message of a client, as the config has it: row M6 where the limit is another one, and M32. */
+/** The largest message of a client, as the config has it: row M6 where the limit is another one, and M32; and of a server's page: M134. */
 import { PassThrough } from 'node:stream';
 import { afterEach, expect, test } from 'vitest';
 import { ask } from '../../kit/mcp/clients/ask.ts';
-import { type FakeServer, startFakeServer } from '../../kit/mcp/servers/server.ts';
+import { type FakeServer, politely, reply, startFakeServer } from '../../kit/mcp/servers/server.ts';
 import { connectTo, startWorld, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
 const MIB = 1024 * 1024;
@@ -50,4 +50,18 @@ test('M32 connect with a smaller limit answers what is larger, and reads the nex
   expect(server.seen).toHaveLength(1);
   input.end();
   await connect.done;
+});
+
+test('M134 a page of a list with more entries than are decided in one turn fails that list alone', async () => {
+  server = await startFakeServer();
+  world = await startWorld(server.target);
+  const tools = Array.from({ length: 10_001 }, (_, n) => ({ name: `t${n}`, inputSchema: {} }));
+  server.say = (seen, res, req) =>
+    seen.json?.method === 'tools/list'
+      ? reply(res, { jsonrpc: '2.0', id: seen.json.id, result: { tools } })
+      : politely(seen, res, req);
+  const post = (body: string) => ask(world, world.td.svid(TRIAGE), { body });
+  const { json } = await post(JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' }));
+  expect(json.error.message).toMatch(/a page of tools\/list has 10001 entries, at most 10000 are read/);
+  expect((await post(call(2, 10))).json.result.content[0].text).toBe('echo');
 });

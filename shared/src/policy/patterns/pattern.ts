@@ -8,6 +8,8 @@ export interface Pattern {
   readonly text: string;
   /** The text is the one name that it covers. */
   readonly isLiteral?: boolean;
+  /** Of a URI: the text before its first wildcard or expression. */
+  readonly head?: string;
   /** What it covers depends on this, too. */
   readonly by?: string;
   /** Whether the pattern covers the whole name. */

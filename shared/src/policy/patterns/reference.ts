@@ -4,7 +4,7 @@
  * themselves.
  */
 import { ensure } from '../../ground/errors.ts';
-import { matchGlob } from '../../text/glob.ts';
+import { compileGlob } from '../../text/glob.ts';
 import { type Pattern, regexPattern } from './pattern.ts';
 
 const MAX_REFERENCE = 2_048;
@@ -17,7 +17,7 @@ export function compileReferencePattern(text: string): Pattern {
   if (text.startsWith('/')) return regexPattern(text);
   const says = `${text}: not the name of a prompt, a template of resources, a glob with * or /regex/`;
   ensure(isPrintable(text), 'policy', says);
-  return { text, matches: (reference) => matchGlob(text, reference) };
+  return { text, matches: compileGlob(text) };
 }
 
 /** Why no rule can allow a completion about this prompt or template; undefined if one can. */

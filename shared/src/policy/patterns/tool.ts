@@ -4,7 +4,7 @@
  * takes time linear in the name whatever either of them wrote.
  */
 import { ensure } from '../../ground/errors.ts';
-import { matchGlob } from '../../text/glob.ts';
+import { compileGlob } from '../../text/glob.ts';
 import { type Pattern, regexPattern } from './pattern.ts';
 
 /** MCP 2025-11-25, server/tools: a name has 1 to 128 characters. It also bounds the work of a pattern. */
@@ -32,7 +32,7 @@ function compileNamePattern(text: string, noun: string): Pattern {
     'policy',
     `${text}: not a ${noun} name, a glob with * or /regex/`,
   );
-  return { text, isLiteral: !text.includes('*'), matches: (name) => matchGlob(text, name) };
+  return { text, isLiteral: !text.includes('*'), matches: compileGlob(text) };
 }
 
 function whyNoName(name: string, noun: string): string | undefined {

@@ -188,5 +188,6 @@ test.each([
   ['*.md', 'x:{y}', true, false],
   ['x:*.md*', 'x:{y}', true, false],
 ])('%s of template %s: can %s, always %s', (pattern, template, can, always) => {
-  expect([canExpandTo(pattern, template), alwaysExpandsTo(pattern, template)]).toEqual([can, always]);
+  const compiled = compileUriPattern(pattern);
+  expect([canExpandTo(template)(compiled), alwaysExpandsTo(template)(compiled)]).toEqual([can, always]);
 });

@@ -5,7 +5,7 @@
  * in the URI whatever either of them wrote.
  */
 import { ensure } from '../../ground/errors.ts';
-import { matchGlob } from '../../text/glob.ts';
+import { compileGlob } from '../../text/glob.ts';
 import { compiledRegex, type Pattern, regexPattern } from './pattern.ts';
 
 /** It bounds the work of a pattern, too. */
@@ -23,7 +23,7 @@ export function compileUriPattern(text: string, effect: 'allow' | 'deny' = 'allo
   ensure(text.length <= MAX_LENGTH, 'policy', `a pattern of URIs is longer than ${MAX_LENGTH} characters`);
   const [plain, loose] = text.startsWith('/') ? twice(regexPattern(text)) : compileBoth(text, effect);
   const matches = effect === 'deny' ? anyReading(plain, loose) : eachReading(plain, loose, asksQuery(text));
-  return { text, matches };
+  return { text, head: headOf(text), matches };
 }
 
 type Matches = Pattern['matches'];
@@ -51,7 +51,7 @@ function compileBoth(text: string, effect: 'allow' | 'deny'): [Matches, Matches]
 }
 
 function compiled(text: string, pieces: readonly string[], expanded: string): Matches {
-  if (!text.includes('{')) return (uri) => matchGlob(pieces.join(''), uri);
+  if (!text.includes('{')) return compileGlob(pieces.join(''));
   const source = pieces.map((piece, at) =>
     at % 2 === 0 ? escaped(piece) : piece === '*' ? '(?s:.*)' : expanded,
   );
@@ -60,21 +60,27 @@ function compiled(text: string, pieces: readonly string[], expanded: string): Ma
 
 function eachReading(plain: Matches, loose: Matches, withQuery: boolean): Matches {
   return (uri) => {
+    if (!plain(uri)) return false;
     const read = decoded(uri);
-    return plain(uri) && loose(read) && (withQuery || loose(withoutQuery(read)));
+    return loose(read) && (withQuery || loose(withoutQuery(read)));
   };
 }
 
 function anyReading(plain: Matches, loose: Matches): Matches {
-  return (uri) => {
-    const read = decoded(uri).replace(USER, '$1');
-    const readings = [read, withoutQuery(read)].flatMap((each) => [
-      each,
-      each.replace(/\/+$/, ''),
-      `${each}/`,
-    ]);
-    return plain(uri) || readings.some((each) => loose(each) || loose(each.toLowerCase()));
-  };
+  return (uri) => plain(uri) || readingsOf(uri).some(loose);
+}
+
+/** Of the URI that was asked about last: a page of a list asks each deny about each of its URIs. */
+let latest: { readonly uri: string; readonly readings: readonly string[] } | undefined;
+
+/** What servers may read a URI as. */
+function readingsOf(uri: string): readonly string[] {
+  if (latest?.uri === uri) return latest.readings;
+  const read = decoded(uri).replace(USER, '$1');
+  const ends = [read, withoutQuery(read)].flatMap((each) => [each, each.replace(/\/+$/, ''), `${each}/`]);
+  const readings = [...new Set([...ends, ...ends.map((each) => each.toLowerCase())])];
+  latest = { uri, readings };
+  return readings;
 }
 
 const USER = /^([^:/?]*:\/\/)[^/?]*@/;
@@ -115,19 +121,27 @@ function ensureReachable(text: string, pieces: readonly string[]): void {
  * Whether what a template of a server expands to can match a pattern: where that cannot be told, it can. A pattern that
  * is the template itself always can.
  */
-export function canExpandTo(pattern: string, template: string): boolean {
-  if (pattern === template || pattern.startsWith('/')) return true;
-  const [head, start] = [headOf(pattern), headOf(template)];
-  return head.startsWith(start) || (head !== pattern && start.startsWith(head));
+export function canExpandTo(template: string): (pattern: Pattern) => boolean {
+  const start = headOf(template);
+  return ({ text, head = '' }) =>
+    text === template ||
+    text.startsWith('/') ||
+    text.startsWith(start) ||
+    (head !== text && start.startsWith(head));
 }
 
 /** Whether everything that a template of a server expands to matches a pattern. */
-export const alwaysExpandsTo = (pattern: string, template: string): boolean =>
-  pattern === template ||
-  (pattern.indexOf('*') === pattern.length - 1 && headOf(template).startsWith(pattern.slice(0, -1)));
+export function alwaysExpandsTo(template: string): (pattern: Pattern) => boolean {
+  const start = headOf(template);
+  return ({ text, head = '' }) => text === template || (text === `${head}*` && start.startsWith(head));
+}
 
 /** The text before the first wildcard or expression. */
-const headOf = (text: string): string => text.split(/[*{]/, 1)[0] ?? '';
+function headOf(text: string): string {
+  const [wildcard, expression] = [text.indexOf('*'), text.indexOf('{')];
+  if (wildcard === -1 || expression === -1) return text.slice(0, Math.max(wildcard, expression) >>> 0);
+  return text.slice(0, Math.min(wildcard, expression));
+}
 
 /** Why no rule can allow this URI; undefined if one can: only one of its spellings (RFC 3986 section 6) can be. */
 export function whyNoUri(uri: string): string | undefined {
