@@ -13,7 +13,7 @@ import type { Closing, McpDeps, McpOpening, OpenGateway } from './open-mcp.ts';
 import type { NotifyDeps } from './outputs/notify.ts';
 import { startOutputs } from './outputs/outputs.ts';
 import type { CallSpool } from './spool/call-spool.ts';
-import { type Known, staleInSeconds, statusOf, whyNoCalls } from './status.ts';
+import { type Known, observingIn, staleInSeconds, statusOf, whyNoCalls } from './status.ts';
 import { serveLocalApi } from './workload/local-api.ts';
 import type { StatusReport } from './workload/local-messages.ts';
 
@@ -115,8 +115,12 @@ async function openHealth(
 ): Promise<AgentMetrics | undefined> {
   if (http === undefined) return undefined;
   const { createAgentMetrics } = await import('./health/metrics.ts');
-  const sources = [() => staleInSeconds(known), () => known.spool?.report()] as const;
-  const metrics = createAgentMetrics(status, () => deps.clock.now(), ...sources);
+  const sources = {
+    staleIn: () => staleInSeconds(known),
+    spool: () => known.spool?.report(),
+    observing: () => observingIn(known).length,
+  };
+  const metrics = createAgentMetrics(status, () => deps.clock.now(), sources);
   const unfit = (): string | undefined => {
     const { expired, revoked, spiffeId, problems } = status();
     if (spiffeId === null) return problems.join('; ');

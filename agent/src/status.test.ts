@@ -76,6 +76,16 @@ test.each([
     [`gateway: McpServer github is registered for spiffe://prod.example/other, not ${id}`],
   ],
   ['registered for it', [resource('github')], []],
+  [
+    'registered as one that observes',
+    [JSON.stringify({ ...JSON.parse(resource('github')), observe: { until: after(60).toISOString() } })],
+    [`gateway: McpServer github observes until ${after(60).toISOString()}: what its rules deny passes`],
+  ],
+  [
+    'registered as one that has observed',
+    [JSON.stringify({ ...JSON.parse(resource('github')), observe: { until: NOW.toISOString() } })],
+    [],
+  ],
 ])('a gateway whose server is %s', (_, resources, problems) => {
   expect(statusAt(1, { gateway, connect: [] }, resources).problems).toEqual(problems);
 });

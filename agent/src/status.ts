@@ -2,6 +2,7 @@
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
+import { isObserved } from '@chancery/shared/policy/observe.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { describeRevocation, saysRevoked } from '@chancery/shared/revocation/revocation.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -107,6 +108,7 @@ export function statusOf(known: Known): StatusReport {
     ...listsProblem(lists?.failure()),
     ...gatewayProblems(gateway, svid.id, policy),
     ...shortProblem('the gateway shows', open?.shown?.().lacks),
+    ...observingIn(known).map(saysObserving),
     ...callsProblems(known),
     ...spoolProblem(known.spool?.undelivered()),
   ];
@@ -179,6 +181,18 @@ function callsProblems(known: Refusing): readonly string[] {
     why === undefined ? [] : [`gateway: new calls of ${server} are refused, because ${why}`],
   );
 }
+
+/** The servers of the gateway that let pass what their rules deny. */
+export const observingIn = ({ settings, agent, clock }: Pick<Known, 'settings' | 'agent' | 'clock'>) => {
+  const policy = agent?.trust && policyOf(agent.trust);
+  return (settings.gateway?.servers ?? []).flatMap(({ server }) => {
+    const observes = policy !== undefined && isObserved(policy, { server, now: clock.now() });
+    return observes ? [{ server, until: policy.servers.get(server)?.observe?.until }] : [];
+  });
+};
+
+const saysObserving = ({ server, until }: ReturnType<typeof observingIn>[number]): string =>
+  `gateway: McpServer ${server} observes until ${until}: what its rules deny passes`;
 
 /** They are kept, and sent again. */
 const spoolProblem = (failure: string | undefined): readonly string[] =>

@@ -165,7 +165,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   open.push(auditLog);
   const { trustDomain } = settings;
   const platforms = await openPlatforms(settings, deps);
-  const registry = await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) });
+  const registry = await openRegistry({ ...deps, trustDomain, platforms: new Set(platforms.keys()) });
   for (const warning of refusedByNow(registry.sets.current().resources)) log.warn({}, warning);
   const revocations = await openRevocations({ ...deps, trustDomain });
   const own = await OwnCertificate.issue({ ...deps, authorities, revocations, trustDomain });

@@ -151,8 +151,7 @@ export const metricDefinitions = () => ({
       throw new Error('not measured');
     },
     () => new Date(0),
-    () => undefined,
-    () => undefined,
+    { staleIn: () => undefined, spool: () => undefined, observing: () => 0 },
   ).definitions(),
 });
 

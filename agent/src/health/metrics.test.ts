@@ -41,12 +41,16 @@ test('the state is measured when it is asked for, and records are counted by the
   const metrics = createAgentMetrics(
     () => report,
     () => NOW,
-    () => 42,
-    () => ({ depth: 3, bytes: 99, oldestSeconds: 2, acknowledged: 7, lost: 1 }),
+    {
+      staleIn: () => 42,
+      spool: () => ({ depth: 3, bytes: 99, oldestSeconds: 2, acknowledged: 7, lost: 1 }),
+      observing: () => 2,
+    },
   );
   metrics.rotated();
   for (const more of [
     { allow: true },
+    { allow: true, observed: true },
     { allow: false },
     { allow: false, count: 5 },
     { stage: 'answered', outcome: 'result' },
@@ -56,7 +60,9 @@ test('the state is measured when it is asked for, and records are counted by the
   const lines = (await metrics.text()).split('\n');
   for (const line of [
     'chancery_gateway_records_total{outcome="allowed"} 1',
+    'chancery_gateway_records_total{outcome="observed"} 1',
     'chancery_gateway_records_total{outcome="denied"} 6',
+    'chancery_gateway_observing 2',
     'chancery_gateway_records_total{outcome="result"} 1',
     'chancery_gateway_records_total{outcome="refused"} 1',
     'chancery_svid_rotations_total 1',

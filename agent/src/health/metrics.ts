@@ -15,12 +15,21 @@ export interface AgentMetrics extends Exposition {
   definitions(): readonly MetricDefinition[];
 }
 
+/** What is measured of a gateway. */
+export interface GatewaySources {
+  /** Seconds until it takes no new calls; undefined if nothing bounds that. */
+  readonly staleIn: () => number | undefined;
+  /** Undefined if it does not report its records. */
+  readonly spool: () => SpoolReport | undefined;
+  /** Servers that let pass what their rules deny. */
+  readonly observing: () => number;
+}
+
 /** Gauges are computed from `status` at each scrape. Needs no closing. */
 export function createAgentMetrics(
   status: () => StatusReport,
   now: () => Date,
-  staleIn: () => number | undefined,
-  spool: () => SpoolReport | undefined,
+  { staleIn, spool, observing }: GatewaySources,
 ): AgentMetrics {
   const registry = new Registry();
   const registers = [registry];
@@ -28,7 +37,7 @@ export function createAgentMetrics(
   const calls = new Counter({
     name: 'chancery_gateway_records_total',
     help:
-      'Records of the gateway by outcome: allowed, denied, refused, dropped, ended, claimed; ' +
+      'Records of the gateway by outcome: allowed, observed, denied, refused, dropped, ended, claimed; ' +
       'of answers result, error, abandoned, unknown.',
     labelNames: ['outcome'],
     registers,
@@ -40,6 +49,7 @@ export function createAgentMetrics(
   });
   addGauges(status, now, registers);
   addStaleGauge(staleIn, registers);
+  addObservingGauge(observing, registers);
   addSpoolMetrics(spool, registers);
   return {
     call: (event) => calls.inc({ outcome: outcomeOf(event) }, event.count ?? 1),
@@ -100,6 +110,17 @@ function addStaleGauge(staleIn: () => number | undefined, registers: Registry[])
   });
 }
 
+function addObservingGauge(observing: () => number, registers: Registry[]): void {
+  new Gauge({
+    name: 'chancery_gateway_observing',
+    help: 'Servers of the gateway that let pass what their rules deny, because their McpServer observes.',
+    registers,
+    collect() {
+      this.set(observing());
+    },
+  });
+}
+
 /** NaN for a gateway with `report: false`; the totals are 0 there. */
 function addSpoolMetrics(spool: () => SpoolReport | undefined, registers: Registry[]): void {
   const gauge = (name: string, help: string, value: (report: SpoolReport) => number): void => {
@@ -144,7 +165,8 @@ function addSpoolMetrics(spool: () => SpoolReport | undefined, registers: Regist
 }
 const NO_SPOOL = { depth: 0, bytes: 0, oldestSeconds: 0, acknowledged: 0, lost: 0 };
 
-function outcomeOf({ stage, allow, outcome }: CallEvent): string {
+function outcomeOf({ stage, allow, observed, outcome }: CallEvent): string {
+  if (observed === true) return 'observed';
   if (stage === 'decided') return allow === true ? 'allowed' : 'denied';
   return stage === 'answered' ? (outcome ?? 'unknown') : stage;
 }

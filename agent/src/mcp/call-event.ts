@@ -39,6 +39,8 @@ export interface CallEvent {
   readonly prompt?: string | undefined;
   readonly requestId?: Id | undefined;
   readonly allow?: boolean | undefined;
+  /** Set if the rules deny it, and it passed because the McpServer observes. */
+  readonly observed?: true | undefined;
   readonly rule?: string | undefined;
   readonly reason?: string | undefined;
   /** `nobody`: a rule asks for an approval, and nobody can give one. */

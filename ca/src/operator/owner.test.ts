@@ -1,7 +1,9 @@
 /** What an owner of servers may apply. */
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { applied, makeRpc, type Rpc } from '../../../test/kit/ca/rpc.ts';
+import { NOW } from '../../../test/kit/certificates.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import type { Asker } from './verb.ts';
 
@@ -110,6 +112,20 @@ describe('I149 an owner is refused', () => {
     );
     const said = await apply([server('payments', { ...was, address: 'b:2' })]);
     expect(said.changes.map(({ key }) => key)).toContain('McpServer/payments');
+  });
+
+  const ROLL_OUT = { observe: { until: addSeconds(NOW, 60).toISOString() } };
+  test.each<[string, object, object]>([
+    ['on', {}, ROLL_OUT],
+    ['off', ROLL_OUT, {}],
+  ])('M187 that their server observes: switched %s', async (_, was, wanted) => {
+    await applied(rpc, ...OTHERS, server('payments', was), access('own', ['payments']));
+    await expect(apply([server('payments', wanted)])).rejects.toThrow(
+      refusal(
+        'operator_role',
+        /McpServer\/payments: observe, which lets pass what rules deny, is changed by/,
+      ),
+    );
   });
 
   const CLASSES = { get: { action: 'read' } };

@@ -75,6 +75,7 @@ const OF_OPERATORS = [
   ['audit', 'about records of its calls'],
   ['clear', 'about records of its calls'],
   ['era', 'on which rules rely'],
+  ['observe', 'which lets pass what rules deny'],
   ['tools', 'on which rules rely'],
 ] as const;
 

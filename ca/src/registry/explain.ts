@@ -4,7 +4,7 @@ import { isJsonObject, type JsonObject, parseJson } from '@chancery/shared/groun
 import { type Call, toolNamed } from '@chancery/shared/policy/call.ts';
 import { conditionsOn, decide } from '@chancery/shared/policy/decide.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
-import { hasEnded } from '@chancery/shared/policy/resources/until.ts';
+import { standing } from '@chancery/shared/policy/resources/until.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { matchFacts } from './earn.ts';
 import type { Facts } from './identity/facts.ts';
@@ -45,10 +45,10 @@ export function explainFacts(set: ResourceSet, facts: Facts, now: Date): Explana
 
 /** The decision that a gateway would make by this set of resources. */
 export function explainCall({ resources, policy }: ResourceSet, asked: Call, now: Date): Explanation {
-  const standing = policyAt(resources, policy, now);
+  const inForce = policyAt(resources, policy, now);
   const call = { ...asked, now };
-  const { allow, rule = '', reason } = decide(standing, call);
-  return { spiffeIds: [], allow, rule, lines: [reason, ...conditionsOn(standing, call)] };
+  const { allow, rule = '', reason } = decide(inForce, call);
+  return { spiffeIds: [], allow, rule, lines: [reason, ...conditionsOn(inForce, call)] };
 }
 
 /** A call as an operator describes it, its arguments in JSON. Throws spiffe_id, resource. */
@@ -81,10 +81,10 @@ const MAX_ARGUMENTS_BYTES = 256 * 1024;
 
 /** Compiled again only where something has ended. */
 function policyAt(resources: readonly Resource[], policy: Policy, now: Date): Policy {
-  const standing = resources.filter((each) => !hasEnded(each, now));
-  if (standing.length === resources.length) return policy;
+  const kept = standing(resources, now);
+  if (kept.length === resources.length && kept.every((each, at) => each === resources[at])) return policy;
   return compilePolicy(
-    standing.filter((each) => each.kind !== 'Identity'),
+    kept.filter((each) => each.kind !== 'Identity'),
     policy.version,
   );
 }

@@ -29,10 +29,10 @@ export function policyViewOf(
 }
 
 /**
- * Of what is recorded about them, callers learn nothing. The era of a server is for gateways, whose rules may be about
- * it, too.
+ * Of what is recorded about them, and of what their gateways let pass, callers learn nothing. The era of a server is
+ * for gateways, whose rules may be about it, too.
  */
-function asSeen({ clear: _, era, ...server }: McpServer, byGateway: boolean): McpServer {
+function asSeen({ clear: _, observe: __, era, ...server }: McpServer, byGateway: boolean): McpServer {
   return byGateway && era !== undefined ? { ...server, era } : server;
 }
 

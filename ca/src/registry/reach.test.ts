@@ -26,6 +26,26 @@ const SET = [
   access('night-stop', ['agents/night/*'], { deny: ['get-log'] }),
 ];
 
+test('a roll-out is said, until its end', () => {
+  const until = new Date(NOW.getTime() + 60_000).toISOString();
+  const set = [
+    ...SET.filter(({ name }) => name !== 'git'),
+    { ...server('git'), observe: { until } },
+    Access.parse({ kind: 'Access', name: 'all', who: [id('a')], servers: ['mail'], everything: { until } }),
+  ];
+  const reached = reachOf(set, { id: id('a') }, NOW);
+  expect(reached.observing).toEqual([{ server: 'git', until }]);
+  expect(reached.calls.map(({ kind, names, rules }) => ({ kind, names, rules }))).toEqual(
+    ['tool', 'resource', 'prompt', 'completion'].map((kind) => ({
+      kind,
+      names: [`everything until ${until}`],
+      rules: ['all'],
+    })),
+  );
+  expect(reachOf(set, { id: id('a'), tool: 'x' }, NOW).calls).toHaveLength(1);
+  expect(reachOf(set, { id: id('a') }, new Date(until))).toMatchObject({ observing: [], calls: [] });
+});
+
 test('the arguments that records have in clear are those of the servers that are looked at', () => {
   const clear = [
     { tools: ['get-*', 'put'], fields: ['/repo'] },

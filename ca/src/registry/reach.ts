@@ -7,7 +7,7 @@ import { compareSpiffePattern, type Reach as Extent } from '@chancery/shared/pol
 import { compileToolPattern, whyNoTool } from '@chancery/shared/policy/patterns/tool.ts';
 import { type Access, BLOCKS } from '@chancery/shared/policy/resources/access.ts';
 import type { McpServer } from '@chancery/shared/policy/resources/server.ts';
-import { hasEnded } from '@chancery/shared/policy/resources/until.ts';
+import { standing } from '@chancery/shared/policy/resources/until.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import type { Resource } from './resources.ts';
@@ -46,6 +46,13 @@ export interface InClear {
   readonly fields: readonly string[];
 }
 
+/** A server whose gateway lets pass what rules deny of those who may reach it. */
+export interface Observing {
+  readonly server: string;
+  /** RFC 3339. */
+  readonly until: string;
+}
+
 export interface Reach {
   /** What the identity may call, read and get; empty if the query names none. */
   readonly calls: readonly Grant[];
@@ -53,11 +60,13 @@ export interface Reach {
   readonly callers: readonly Grant[];
   /** Of the same servers as `callers`. */
   readonly clear: readonly InClear[];
+  /** Of all servers that the query is about. */
+  readonly observing: readonly Observing[];
 }
 
 /** What counts at `now`. Throws resource if no McpServer has the name, and if no rule can allow the tool. */
 export function reachOf(all: readonly Resource[], { id, server, tool }: ReachQuery, now: Date): Reach {
-  const resources = all.filter((each) => !hasEnded(each, now));
+  const resources = standing(all, now);
   const named = resources.filter((each) => each.kind === 'McpServer');
   const known = server === undefined || named.some(({ name }) => name === server);
   ensure(known, 'resource', `no McpServer/${server} is in force: see chancery-ca get McpServer`);
@@ -70,6 +79,9 @@ export function reachOf(all: readonly Resource[], { id, server, tool }: ReachQue
   const clear = serving.flatMap((each) => inClearAt(each)).flatMap(narrowClearTo(matches));
   return {
     clear,
+    observing: servers.flatMap(({ name, observe }) =>
+      observe === undefined ? [] : [{ server: name, until: observe.until }],
+    ),
     calls:
       id === undefined
         ? []
@@ -141,7 +153,8 @@ function grantsOf(who: string, server: McpServer, { about, matches }: Asked): re
     if (matches !== undefined && denied.length > 0) return [];
     if (allowed.every(({ pattern }) => texts.includes('*') || texts.includes(pattern.text))) return [];
     const sometimes = partsOf([...sure.filter((rule) => !isUnconditional(rule)), ...perhaps], 'deny');
-    const own = sure.filter((rule) => rule[block.key] !== undefined).map(({ name }) => name);
+    const isAbout = (rule: Access): boolean => (rule[block.key] ?? rule.everything) !== undefined;
+    const own = sure.filter(isAbout).map(({ name }) => name);
     return [
       {
         ...{ who, server: server.name, kind: block.kind },
@@ -169,12 +182,20 @@ interface Place {
 }
 
 function partsOfRule(access: Access, { block, server, effect }: Place): readonly Part[] {
-  const { name: rule, tools, when } = access;
+  const { name: rule, tools, when, everything } = access;
   const actions = block.kind === 'tool' ? tools?.[`${effect}Actions`] : undefined;
   const classes = actions === undefined ? [] : [byAction(actions, server.tools ?? {}, effect)];
   const patterns = (access[block.key]?.[effect] ?? []).map((text) => block.compile(text));
+  const all: readonly Pattern[] =
+    everything === undefined || effect === 'deny'
+      ? []
+      : [{ text: `everything until ${everything.until}`, matches: () => true }];
   const only = when === undefined ? '' : ` when ${when.trim().replaceAll(/\s+/g, ' ')}`;
-  return [...patterns, ...classes].map((pattern) => ({ rule, pattern, text: `${pattern.text}${only}` }));
+  return [...patterns, ...classes, ...all].map((pattern) => ({
+    rule,
+    pattern,
+    text: `${pattern.text}${only}`,
+  }));
 }
 
 const inClearAt = ({ name, clear = [] }: McpServer): readonly InClear[] =>

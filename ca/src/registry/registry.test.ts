@@ -18,11 +18,12 @@ const identity = (name: string, platform = 'unix', when = 'true') => ({
 const facts = { platform: 'unix', attributes: { uid: '1' } };
 const id = (name: string) => parseSpiffeId(`spiffe://prod.example/${name}`);
 
+const clock = new ManualClock(NOW);
 let store: Store;
 let registry: Registry;
 beforeEach(async () => {
-  store = await memoryStore(new ManualClock(NOW));
-  registry = await openRegistry({ store, trustDomain, platforms });
+  store = await memoryStore(clock);
+  registry = await openRegistry({ store, clock, trustDomain, platforms });
 });
 const names = () => registry.sets.current().resources.map(({ name }) => name);
 
@@ -81,9 +82,54 @@ describe('apply', () => {
     expect(explained(end)).toMatchObject({ allow: false });
   });
 
+  const GIT = 'kind: McpServer\nname: git\nidentity: spiffe://prod.example/git\naddress: git.example:443\n';
+  const ROLL_OUTS = {
+    observe: (until: string) => `${GIT}observe: { until: '${until}' }\n`,
+    everything: (until: string) =>
+      `${GIT}---\nkind: Access\nname: r\nwho: [${id('a')}]\nservers: [git]\neverything: { until: '${until}' }\n`,
+  };
+  const days = (count: number, more = 0) => new Date(NOW.getTime() + count * 86_400_000 + more).toISOString();
+
+  test.each(['observe', 'everything'] as const)(
+    'M187 %s ends 30 days after it is applied at the latest, by the clock of the CA',
+    async (key) => {
+      const file = (until: string) => [{ name: 'a.yaml', text: ROLL_OUTS[key](until) }];
+      const line = key === 'observe' ? 5 : 10;
+      for (const what of ['diff', 'apply'] as const)
+        await expect(registry[what](file(days(30, 1)), 'uid 0' as never)).rejects.toThrow(
+          refusal(
+            'resource',
+            new RegExp(`^a.yaml:${line}: ${key}.until is at most 30 days from now: ${days(30)}`),
+          ),
+        );
+      const { warnings } = await registry.apply(file(days(30)), 'uid 0');
+      expect(warnings).toEqual([expect.stringContaining(`until ${days(30)} (${key})`)]);
+      clock.jump(new Date(days(29)));
+      await registry.apply(file(days(59)), 'uid 0');
+      clock.jump(new Date(days(60)));
+      const after = await registry.diff(file(days(59)));
+      expect(after.warnings).toEqual([expect.stringMatching(/ is off, its until .* has passed$/)]);
+      clock.jump(NOW);
+    },
+  );
+
+  test.each(['observe', 'everything'] as const)('of %s: explain says it, until its end', async (key) => {
+    const rule = `---\nkind: Access\nname: few\nwho: [${id('a')}]\nservers: [git]\ntools: { allow: [y] }\n`;
+    await registry.apply([{ name: 'a.yaml', text: ROLL_OUTS[key](days(1)) + rule }], 'uid 0');
+    const explained = (now: Date) =>
+      explainCall(registry.sets.current(), { caller: id('a'), server: 'git', what: toolNamed('x') }, now);
+    expect(explained(NOW)).toMatchObject({
+      allow: true,
+      lines: [
+        expect.stringMatching(key === 'observe' ? /^McpServer\/git observes until/ : /: everything until/),
+      ].concat(key === 'observe' ? [] : [`r: when (now < ${days(1)}) is true`]),
+    });
+    expect(explained(new Date(days(1)))).toMatchObject({ allow: false, lines: [expect.any(String)] });
+  });
+
   test('survives a restart', async () => {
     await registry.apply([identity('a')], 'uid 0');
-    registry = await openRegistry({ store, trustDomain, platforms });
+    registry = await openRegistry({ store, clock, trustDomain, platforms });
     expect(registry.sets.current()).toMatchObject({ version: 1, policy: { version: 1n } });
     expect(registry.choose(facts, undefined, NOW).id).toBe(id('a'));
   });
@@ -200,7 +246,7 @@ test.each([
   ],
 ])('a config that has lost %s is refused at the start', async (_, changes, code, message) => {
   await registry.apply([identity('a')], 'uid 0');
-  await expect(openRegistry({ store, trustDomain, platforms, ...changes })).rejects.toThrow(
+  await expect(openRegistry({ store, clock, trustDomain, platforms, ...changes })).rejects.toThrow(
     refusal(code, message),
   );
 });

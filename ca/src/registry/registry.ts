@@ -1,4 +1,5 @@
 /** The resources in force. Facts come in, SPIFFE IDs go out. Each new version is stored before it is used. */
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue, type Source } from '@chancery/shared/ground/source.ts';
 import { Turns } from '@chancery/shared/ground/turns.ts';
@@ -56,14 +57,17 @@ export interface VersionedSet extends ResourceSet {
 
 export interface RegistryDeps {
   readonly store: RegistryStore;
+  readonly clock: Clock;
   readonly trustDomain: TrustDomain;
   readonly platforms: ReadonlySet<string>;
 }
 
+type CompileDeps = Omit<RegistryDeps, 'store' | 'clock'>;
+
 /** Throws resource if the CA's config no longer fits the stored set. */
 export function compileStored(
   stored: RegistryRecord | undefined,
-  deps: Omit<RegistryDeps, 'store'>,
+  deps: CompileDeps,
 ): Omit<VersionedSet, 'sequence'> {
   // Written by `apply` below, from resources that the schema had accepted.
   const resources = stored === undefined ? [] : (JSON.parse(stored.resources) as readonly Resource[]);
@@ -80,6 +84,7 @@ export async function openRegistry(deps: RegistryDeps): Promise<Registry> {
       ...deps,
       ...how,
       version: sets.current().version + 1,
+      now: deps.clock.now(),
     });
     const before = sets.current();
     if (set.resources.length === 0 && how.pruneAll !== true) ensureNothingIn(before.resources);
@@ -124,7 +129,7 @@ function ensureNothingIn(before: readonly Resource[]): void {
 function compile(
   resources: readonly Resource[],
   version: number,
-  deps: Omit<RegistryDeps, 'store'>,
+  deps: CompileDeps,
 ): Omit<VersionedSet, 'sequence'> {
   for (const each of resources) {
     const orphan = platformsOf(each).find((platform) => !deps.platforms.has(platform));

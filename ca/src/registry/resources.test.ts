@@ -227,6 +227,13 @@ describe('what concerns an SVID', async () => {
     expect(JSON.stringify(due.resources)).toContain('reviewBy');
   });
 
+  test('M187 that a server observes, only its gateway learns', async () => {
+    const told = await read(IDENTITY, `${SERVER}\nobserve: { until: 2027-01-01T00:00:00Z }\n`, ACCESS);
+    const seen = (path: string) =>
+      policyViewOf(told, parseSpiffeId(`spiffe://prod.example/${path}`)).filter((each) => 'observe' in each);
+    expect([seen('github').length, seen('agents/a').length]).toEqual([1, 0]);
+  });
+
   test('M105 what is recorded in clear, only a gateway learns of its own server', async () => {
     const clear = "\nclear:\n  - {tools: ['*'], fields: [/repo]}\n";
     const told = await read(IDENTITY, `${SERVER}${clear}`, ACCESS);

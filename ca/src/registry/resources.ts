@@ -2,13 +2,14 @@
 
 import { sentence, sentencesOf } from '@chancery/shared/config/schema.ts';
 import { eachDocument, Problems, type Read } from '@chancery/shared/config/yaml.ts';
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { isPattern } from '@chancery/shared/policy/lookup/classes.ts';
 import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import { compilePolicy, type Policy, whyNotBeside } from '@chancery/shared/policy/policy.ts';
 import { Access } from '@chancery/shared/policy/resources/access.ts';
 import { McpServer } from '@chancery/shared/policy/resources/server.ts';
-import { hasEnded } from '@chancery/shared/policy/resources/until.ts';
+import { hasEnded, isOver } from '@chancery/shared/policy/resources/until.ts';
 import type { TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { z } from 'zod';
 import { Breath } from './breath.ts';
@@ -35,6 +36,8 @@ export interface SetContext {
   readonly trustDomain: TrustDomain;
   readonly platforms: ReadonlySet<string>;
   readonly version: number;
+  /** When the set is applied. Left out where it is only read: then nothing is said about how long a roll-out lasts. */
+  readonly now?: Date;
   /** Accepts templates that can give a registered server's SPIFFE ID on another platform than the server's. */
   readonly allowSharedServerIds?: boolean;
 }
@@ -62,7 +65,10 @@ export async function readResources(files: readonly ResourceFile[], context: Set
   refuseTwins(found, problems);
   refuseStrangePlatforms(found, context, problems);
   if (isWhole) refuseMisfits(found, problems);
-  for (const each of found) refuseStrangeTools(each, problems);
+  for (const each of found) {
+    refuseStrangeTools(each, problems);
+    refuseLongRollOut(each, context.now, problems);
+  }
   const identities = new Map<Resource, Identity>();
   for (const each of found) {
     for (const { path, says } of reservedIn(each.value)) problems.add(each.file, each.lineOf(path), says);
@@ -73,7 +79,7 @@ export async function readResources(files: readonly ResourceFile[], context: Set
   problems.throwIfAny('resource');
   const warnings = [
     ...(await ensureApart(found, { context, problems, breath })),
-    ...found.flatMap(({ value }) => warnUnclassified(value)),
+    ...found.flatMap(({ value }) => [...warnUnclassified(value), ...warnRollOut(value, context.now)]),
   ];
   problems.throwIfAny('resource');
   const resources = found.map(({ value }) => value);
@@ -206,6 +212,34 @@ function warnUnclassified(resource: Resource): readonly string[] {
   const says = `allows * and denies ${denyActions.join(', ')}: a tool that its McpServer gives no class is allowed`;
   return [`${keyOf(resource)} ${says}`];
 }
+
+/** `observe` and `everything` let pass what rules do not allow: for a roll-out, and no longer. */
+const ROLL_OUT_DAYS = 30;
+
+const rollOutsOf = (resource: Resource) =>
+  resource.kind === 'McpServer'
+    ? [{ key: 'observe', part: resource.observe, does: 'lets pass what rules deny' }]
+    : resource.kind === 'Access'
+      ? [{ key: 'everything', part: resource.everything, does: 'allows everything' }]
+      : [];
+
+function refuseLongRollOut({ value, file, lineOf }: Found, now: Date | undefined, problems: Problems): void {
+  if (now === undefined) return;
+  const latest = addSeconds(now, ROLL_OUT_DAYS * 86_400);
+  for (const { key, part } of rollOutsOf(value)) {
+    if (part === undefined || new Date(part.until) <= latest) continue;
+    const says = `${key}.until is at most ${ROLL_OUT_DAYS} days from now: ${latest.toISOString()} or before`;
+    problems.add(file, lineOf([key, 'until']), says);
+  }
+}
+
+const warnRollOut = (resource: Resource, now: Date | undefined): readonly string[] =>
+  rollOutsOf(resource).flatMap(({ key, part, does }) => {
+    if (now === undefined || part === undefined) return [];
+    const { until } = part;
+    if (isOver(part, now)) return [`${keyOf(resource)}: ${key} is off, its until (${until}) has passed`];
+    return [`${keyOf(resource)} ${does} until ${until} (${key})`];
+  });
 
 function tryCompile(
   { value, file, lineOf }: Found,

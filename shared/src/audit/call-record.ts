@@ -56,7 +56,7 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
     ...['resultSha256', 'code', 'detail', 'traceparent'],
   ],
   number: ['count', 'requestId', 'policyVersion', 'rpcCode', 'latencyMs', 'bytes'],
-  boolean: ['allow'],
+  boolean: ['allow', 'observed'],
   object: ['arguments'],
 };
 

@@ -6,7 +6,8 @@ import type { SpiffeId } from '../spiffe/id.ts';
  * What a rule can speak of. No line about one kind counts for another. A completion is about a prompt or a template of
  * resources, which needs to be allowed for itself, too.
  */
-export type Kind = 'tool' | 'resource' | 'prompt' | 'completion' | 'logging';
+export const KINDS = ['tool', 'resource', 'prompt', 'completion', 'logging'] as const;
+export type Kind = (typeof KINDS)[number];
 
 /** One thing of a server. */
 export interface What {

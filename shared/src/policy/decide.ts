@@ -7,6 +7,7 @@ import type { SpiffeId } from '../spiffe/id.ts';
 import type { Call, Kind, What } from './call.ts';
 import type { When } from './condition/when.ts';
 import type { Allowed, Decision, Denied } from './decision.ts';
+import { isObserved, lifted } from './observe.ts';
 import { whyNoLevel } from './patterns/level.ts';
 import { whyNoReference } from './patterns/reference.ts';
 import { whyNoPrompt, whyNoTool } from './patterns/tool.ts';
@@ -21,7 +22,7 @@ interface KindOfThing {
   readonly whyNot: (name: string) => string | undefined;
 }
 
-const KINDS: Readonly<Record<Kind, KindOfThing>> = {
+const WORDS: Readonly<Record<Kind, KindOfThing>> = {
   tool: { use: 'call tool', list: 'list tools', whyNot: whyNoTool },
   resource: { use: 'read resource', list: 'list resources', whyNot: whyNoUri },
   prompt: { use: 'get prompt', list: 'list prompts', whyNot: whyNoPrompt },
@@ -41,23 +42,34 @@ export function decideServer(policy: Policy, caller: SpiffeId, server: string): 
 /** Whether a caller that may reach the server may list things of a kind: if a rule may allow it one of them. */
 export function decideList(
   policy: Policy,
-  { caller, server }: Pick<Call, 'caller' | 'server'>,
+  { caller, server, now }: Pick<Call, 'caller' | 'server' | 'now'>,
   kind: Kind,
 ): Allowed | Denied {
-  const what = `${caller} ${KINDS[kind].list} of server ${server}`;
+  const what = `${caller} ${WORDS[kind].list} of server ${server}`;
   const rule = policy.rulesFor(caller, server).entranceOf(kind);
-  if (rule === undefined) return denied(undefined, `no Access rule lets ${what}`);
+  if (rule === undefined)
+    return lifted(policy, { server, now }, denied(undefined, `no Access rule lets ${what}`));
   return { allow: true, rule, reason: `${rule} lets ${what}` };
 }
 
 /** What a caller does with a thing, in words: `call tool echo`. */
-export const inWords = ({ kind, name }: What): string => `${KINDS[kind].use} ${name}`;
+export const inWords = ({ kind, name }: What): string => `${WORDS[kind].use} ${name}`;
 
 /** Tier 2, which implies tier 1. A condition that cannot be decided counts against the call. */
 export function decide(policy: Policy, call: Call): Decision {
-  const refused = refusedAtOnce(policy, call);
+  const refused = refusedAlways(policy, call);
   if (refused !== undefined) return refused;
-  return policy.rulesFor(call.caller, call.server).decide(call, decideBy);
+  const decision =
+    refusedReference(policy, call) ?? policy.rulesFor(call.caller, call.server).decide(call, decideBy);
+  return mayAsk(policy, call) ? decision : lifted(policy, call, decision);
+}
+
+/** Whether a rule may ask for an approval of the call, which nothing else stands for. */
+function mayAsk(policy: Policy, call: Call): boolean {
+  const { ask } = policy.rulesFor(call.caller, call.server).about(call.what);
+  if (ask.length === 0) return false;
+  const { holds } = asking(call);
+  return ask.some((line) => holds(line) !== false);
 }
 
 function decideBy({ deny, ask, allow }: Lines, call: Call): Decision {
@@ -81,14 +93,20 @@ function decideBy({ deny, ask, allow }: Lines, call: Call): Decision {
   }
   const grant = allow.find(holds);
   if (grant === undefined) return denied(undefined, `no Access rule lets ${what}${unmet(allow, answer)}`);
-  return { allow: true, rule: grant.rule, reason: `${grant.rule} lets ${what}: ${grant.pattern.text}` };
+  const by = grant.says ?? grant.pattern.text;
+  return { allow: true, rule: grant.rule, reason: `${grant.rule} lets ${what}: ${by}` };
 }
 
 /**
  * Whether a list shows the thing. `maybe` if that depends on the call: on a condition on its arguments, or an approval.
  */
 export function mayCall(policy: Policy, call: Call): 'yes' | 'maybe' | 'no' {
-  if (refusedAtOnce(policy, call) !== undefined) return 'no';
+  if (refusedAlways(policy, call) !== undefined) return 'no';
+  const may = refusedReference(policy, call) === undefined ? mayByRules(policy, call) : 'no';
+  return may === 'no' && isObserved(policy, call) && !mayAsk(policy, call) ? 'yes' : may;
+}
+
+function mayByRules(policy: Policy, call: Call): 'yes' | 'maybe' | 'no' {
   const { deny, ask, allow } = policy.rulesFor(call.caller, call.server).about(call.what);
   const { holds } = asking(call);
   if (deny.some(holds)) return 'no';
@@ -104,6 +122,10 @@ export function mayCall(policy: Policy, call: Call): 'yes' | 'maybe' | 'no' {
  */
 export function mayExpand(policy: Policy, call: Call): boolean {
   if (!decideServer(policy, call.caller, call.server).allow) return false;
+  return isObserved(policy, call) || expandsByRules(policy, call);
+}
+
+function expandsByRules(policy: Policy, call: Call): boolean {
   const { deny, ask, allow } = policy.rulesFor(call.caller, call.server).of('resource');
   const { name } = call.what;
   const { holds } = asking(call);
@@ -125,15 +147,16 @@ export function conditionsOn(policy: Policy, call: Call): readonly string[] {
   return [...new Set(said)];
 }
 
-/** Tier 1, names that no rule can allow, and completions of what the caller may not use. */
-function refusedAtOnce(policy: Policy, call: Call): Denied | undefined {
+/** Tier 1, and names that no rule can allow. */
+function refusedAlways(policy: Policy, call: Call): Denied | undefined {
   const { caller, server, what } = call;
   const entered = decideServer(policy, caller, server);
   if (!entered.allow) return entered;
   const why = whyNone(what);
-  return why === undefined ? refusedReference(policy, call) : denied(undefined, why);
+  return why === undefined ? undefined : denied(undefined, why);
 }
 
+/** Completions of what no rule lets the caller use. */
 function refusedReference(policy: Policy, call: Call): Denied | undefined {
   const { of, name } = call.what;
   if (of === undefined) return undefined;
@@ -143,14 +166,17 @@ function refusedReference(policy: Policy, call: Call): Denied | undefined {
   // A text without an expression is the URI of a resource, and is decided as one.
   const isTemplate = of !== 'prompt' && name.includes('{');
   const isUsable = isTemplate
-    ? mayExpand(policy, about('resource'))
-    : mayCall(policy, about(of === 'prompt' ? 'prompt' : 'resource')) !== 'no';
+    ? expandsByRules(policy, about('resource'))
+    : mayUse(policy, about(of === 'prompt' ? 'prompt' : 'resource'));
   const says = `no Access rule lets ${caller} use ${of} ${name} of server ${server}`;
   return isUsable ? undefined : denied(undefined, says);
 }
 
+const mayUse = (policy: Policy, call: Call): boolean =>
+  whyNone(call.what) === undefined && mayByRules(policy, call) !== 'no';
+
 /** Why no rule can allow this thing, whatever it says; undefined if one can. */
-const whyNone = ({ kind, name }: What): string | undefined => KINDS[kind].whyNot(name);
+const whyNone = ({ kind, name }: What): string | undefined => WORDS[kind].whyNot(name);
 
 interface Asking {
   /** A line without a condition holds. Undefined if its condition cannot be decided. */

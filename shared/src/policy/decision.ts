@@ -2,8 +2,11 @@
 
 export interface Allowed {
   readonly allow: true;
-  readonly rule: string;
+  /** The rule that allows; of what is observed the rule that denies, undefined if none allows it. */
+  readonly rule: string | undefined;
   readonly reason: string;
+  /** Set if the rules deny it, and it passes because the server's `observe` stands. */
+  readonly observed?: true;
 }
 
 export interface Denied {

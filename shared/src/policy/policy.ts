@@ -1,11 +1,14 @@
 /** Resources, compiled once a version into what a decision needs. */
 import { ensure } from '../ground/errors.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
+import { KINDS } from './call.ts';
+import { before } from './condition/before.ts';
 import { compileWhen, MAX_CONDITIONS, type When } from './condition/when.ts';
 import { ByCaller } from './lookup/by-caller.ts';
 import { type Action, byAction } from './lookup/classes.ts';
 import { Memo } from './memo.ts';
 import { compileLevel } from './patterns/level.ts';
+import type { Pattern } from './patterns/pattern.ts';
 import { compileSpiffePattern } from './patterns/spiffe.ts';
 import { compileToolPattern, MAX_TOOL_NAME } from './patterns/tool.ts';
 import { type Access, BLOCKS } from './resources/access.ts';
@@ -119,9 +122,19 @@ function compileAccess(access: Access, at: number): CompiledAccess {
   const { allowActions = [], denyActions = [] } = tools ?? {};
   const logs: readonly Line[] =
     logging === undefined ? [] : [{ ...rule, kind: 'logging', pattern: compileLevel(logging) }];
-  const allow = [...lines('allow'), ...logs];
+  const allow = [...lines('allow'), ...logs, ...everythingOf(access, when)];
   return { at, name, when, allow, deny: lines('deny'), allowActions, denyActions };
 }
+
+/** Stands for an allow of every kind, until its end. */
+function everythingOf({ name: rule, everything }: Access, when: When | undefined): readonly Line[] {
+  if (everything === undefined) return [];
+  const line = { rule, says: `everything until ${everything.until}`, when: before(everything.until, when) };
+  return KINDS.map((kind) => ({ ...line, kind, pattern: ALL }));
+}
+
+/** Without a name of its own: what no rule can allow is refused before. */
+const ALL: Pattern = { text: '*', matches: () => true };
 
 /** No resource says what to ask about yet. */
 function rulesOf(found: readonly CompiledAccess[], server: McpServer | undefined): Rules {
@@ -137,5 +150,5 @@ function rulesOf(found: readonly CompiledAccess[], server: McpServer | undefined
   };
   const allow = rules.flatMap((rule) => [...rule.allow, ...byClass(rule, 'allow')]);
   const deny = rules.flatMap((rule) => [...rule.deny, ...byClass(rule, 'deny')]);
-  return new Rules({ allow, ask: [], deny });
+  return new Rules({ allow, ask: [], deny }, server?.observe?.until);
 }

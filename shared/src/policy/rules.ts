@@ -11,6 +11,8 @@ export interface Line {
   readonly rule: string;
   readonly kind: Kind;
   readonly pattern: Pattern;
+  /** How it is named in decisions, instead of the pattern. */
+  readonly says?: string;
   /** The rule's condition. A line without one holds for each name that the pattern matches. */
   readonly when?: When;
 }
@@ -39,12 +41,15 @@ const NAMES = 512;
 /** The rules of one policy for one caller at one server. It remembers its answers. */
 export class Rules {
   readonly #lines: Lines;
+  readonly #observe: string | undefined;
   readonly #lookup: { readonly [Answer in keyof Lines]: ByName<Line> };
   readonly #byName = new Memo<string, Known>(NAMES);
   readonly #byKind = new Map<Kind, Lines>();
 
-  constructor(lines: Lines) {
+  /** `observe` is until when the server lets pass what these rules deny. */
+  constructor(lines: Lines, observe?: string) {
     this.#lines = lines;
+    this.#observe = observe;
     const { allow, ask, deny } = lines;
     this.#lookup = { allow: new ByName(allow), ask: new ByName(ask), deny: new ByName(deny) };
   }
@@ -108,6 +113,6 @@ export class Rules {
     const { allow, ask, deny } = this.of(kind);
     const textsOf = ({ pattern: { text, by = '' }, when }: Line) =>
       when ? [text, by, when.text] : [text, by];
-    return JSON.stringify([allow, ask, deny].map((lines) => lines.map(textsOf)));
+    return JSON.stringify([[allow, ask, deny].map((lines) => lines.map(textsOf)), this.#observe]);
   }
 }

@@ -70,7 +70,7 @@ export async function makeRpc(
   const audit = (event: AuditEvent) => store.append(event);
   const ownUid = 1000;
   const rooms = {
-    registry: await openRegistry({ store, trustDomain, platforms: new Set(platforms.keys()) }),
+    registry: await openRegistry({ store, clock, trustDomain, platforms: new Set(platforms.keys()) }),
     revocations: await openRevocations(made),
     agents: new Agents(clock),
     shares: new PersonShares(),

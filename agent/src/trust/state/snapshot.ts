@@ -10,7 +10,7 @@ import { ensure, IdentityError, refusalOf } from '@chancery/shared/ground/errors
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access } from '@chancery/shared/policy/resources/access.ts';
 import { McpServer } from '@chancery/shared/policy/resources/server.ts';
-import { hasEnded } from '@chancery/shared/policy/resources/until.ts';
+import { standing } from '@chancery/shared/policy/resources/until.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { readJwtAuthorities } from '@chancery/shared/spiffe/jwt-authority.ts';
@@ -92,8 +92,9 @@ export function readPolicy(message: SentPolicy): ReadPolicy {
 
 /** The policy without what has ended by `now`. It does not throw: `readPolicy` has compiled it all. */
 export function policyAt({ resources, policy }: ReadPolicy, now: Date): Policy {
-  const standing = resources.filter((each) => !hasEnded(each, now));
-  return standing.length === resources.length ? policy : compilePolicy(standing, policy.version);
+  const kept = standing(resources, now);
+  const isWhole = kept.length === resources.length && kept.every((each, at) => each === resources[at]);
+  return isWhole ? policy : compilePolicy(kept, policy.version);
 }
 
 /** Both at once. Throws policy. */

@@ -326,6 +326,24 @@ describe('a resource with an end', () => {
     await vi.waitFor(() => expect(served()).toBe(false));
   });
 
+  test('or a part with an end: it is off from then on, and the policy is published again', async () => {
+    const { until, ...lasting } = server;
+    const rule = { kind: 'Access', name: 'r', who: ['spiffe://prod.example/a'], servers: ['github'] };
+    const resources = [
+      { ...lasting, observe: { until } },
+      { ...rule, everything: { until } },
+    ];
+    const [version, texts] = [4n, resources.map((each) => JSON.stringify(each))];
+    trust.accept({ ...message, policy: { version, resources: texts, note: '' } });
+    const reaches = () =>
+      trust.policy.current().rulesFor(parseSpiffeId('spiffe://prod.example/a'), 'github').entrance;
+    expect([reaches(), trust.policy.current().servers.get('github')?.observe]).toEqual(['r', { until }]);
+    await vi.waitFor(() => expect(clock.sleeping).toBeGreaterThan(0));
+    clock.advanceTo(new Date(until));
+    await vi.waitFor(() => expect(reaches()).toBeUndefined());
+    expect(trust.policy.current().servers.get('github')?.observe).toBeUndefined();
+  });
+
   test('that has ended before the agent starts is off', () => {
     const again = new TrustState(save, clock, () => peer.id);
     clock.jump(addSeconds(NOW, 61));

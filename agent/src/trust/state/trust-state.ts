@@ -4,7 +4,7 @@ import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
-import { endOf, hasEnded } from '@chancery/shared/policy/resources/until.ts';
+import { endsOf } from '@chancery/shared/policy/resources/until.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { rootName } from '@chancery/shared/voucher/voucher.ts';
@@ -269,7 +269,7 @@ export class TrustState {
   }
 
   /** When resources of the policy end or have ended. */
-  readonly ends = (): readonly Date[] => this.#read?.resources.flatMap((each) => endOf(each) ?? []) ?? [];
+  readonly ends = (): readonly Date[] => this.#read?.resources.flatMap(endsOf) ?? [];
 
   /** Puts the policy in force again if a resource of it has ended since, or the clock was set back before an end. */
   readonly refresh = (): void => {
@@ -289,4 +289,4 @@ export class TrustState {
 const savedPolicy = ({ version, resources }: SavedTrust['policy']) => ({ version, resources });
 
 const endedIn = ({ resources }: ReadPolicy, now: Date): number =>
-  resources.filter((each) => hasEnded(each, now)).length;
+  resources.flatMap(endsOf).filter((end) => end <= now).length;

@@ -66,7 +66,13 @@ export const check = ({ version }: { readonly version: string }): Command => ({
 /** Returns the number of resources, and warnings. Throws every problem at once, one per line. */
 async function checked(settings: CaSettings, files: readonly ResourceFile[], how: ApplyOptions) {
   const { trustDomain, file } = settings;
-  const context = { trustDomain, platforms: new Set(platformsOf(settings.attestors)), version: 0, ...how };
+  const context = {
+    trustDomain,
+    platforms: new Set(platformsOf(settings.attestors)),
+    version: 0,
+    ...how,
+    now: systemClock.now(),
+  };
   // An attestor reads its files when it is made. It needs memory and network only when it attests.
   const nothing = { advance: async () => {}, bind: async () => {} };
   const outbound = openOutbound();

@@ -107,7 +107,15 @@ async function revocationsOf(invocation: Invocation, id: SpiffeId): Promise<read
     .map(({ number, kind, value, reason }) => `revocation ${number} of ${kind} ${value} (${reason})`);
 }
 
-function print(io: Io, { id, server, tool }: ReachQuery, { calls, callers, clear }: Reach): void {
+function print(io: Io, query: ReachQuery, reach: Reach): void {
+  printReach(io, query, reach);
+  for (const { server, until } of reach.observing)
+    io.out(
+      `\nMcpServer/${server} observes until ${until}: what rules deny passes for all who may reach it\n`,
+    );
+}
+
+function printReach(io: Io, { id, server, tool }: ReachQuery, { calls, callers, clear }: Reach): void {
   const what = tool === undefined ? '' : ` ${tool}`;
   if (id !== undefined && calls.length === 0)
     io.out(tool === undefined ? `${id} may call nothing\n` : `${id} may not call ${tool}\n`);

@@ -14,7 +14,7 @@ import { compileSpiffePattern } from '../patterns/spiffe.ts';
 import { compilePromptPattern, compileToolPattern } from '../patterns/tool.ts';
 import { compileUriPattern } from '../patterns/uri.ts';
 import { compiles, Owner, ResourceName } from './fields.ts';
-import { ReviewBy, Until } from './until.ts';
+import { Ends, ReviewBy, Until } from './until.ts';
 
 const SpiffePattern = z.string().superRefine(compiles(compileSpiffePattern));
 
@@ -83,16 +83,19 @@ export const Access = z
       .enum(LEVELS)
       .optional()
       .describe('The least severe of the log messages that may pass. Without a rule that has it none does.'),
+    everything: Ends.optional().describe(
+      'For a roll-out: an allow of every kind. What a rule denies stays denied.',
+    ),
     owner: Owner,
     until: Until,
     reviewBy: ReviewBy,
   })
   .refine(
-    (access) => access.logging !== undefined || BLOCKS.some(({ key }) => access[key] !== undefined),
-    'a rule has at least one of tools, resources, prompts, completion and logging',
+    (access) => [...BLOCKS.map(({ key }) => key), ...ALONE].some((key) => access[key] !== undefined),
+    'a rule has at least one of tools, resources, prompts, completion, logging and everything',
   )
   .superRefine(({ when, ...access }, context) => {
-    const keys = [...BLOCKS.map(({ key }) => key), 'logging' as const];
+    const keys = [...BLOCKS.map(({ key }) => key), ...ALONE];
     const other = keys.find((key) => key !== 'tools' && access[key] !== undefined);
     const name = when === undefined || other === undefined ? undefined : knownForTools(when);
     if (name === undefined) return;
@@ -103,6 +106,9 @@ export const Access = z
     'Who may use which tools, resources and prompts of which servers. What no rule allows is denied.',
   );
 export type Access = z.infer<typeof Access>;
+
+/** What a rule may say besides, and alone. */
+const ALONE = ['logging', 'everything'] as const;
 
 /** The blocks of a rule that have patterns: of which kind, and how a pattern is compiled. */
 export const BLOCKS = [

@@ -9,7 +9,7 @@ import { hostAndPort, MAX_PORT } from '../../text/address.ts';
 import { ACTIONS } from '../lookup/classes.ts';
 import { ClearField, MAX_CLEAR_FIELDS } from './clear.ts';
 import { Owner, ResourceName, refusedBecause, ToolPattern } from './fields.ts';
-import { ReviewBy, Until } from './until.ts';
+import { Ends, ReviewBy, Until } from './until.ts';
 
 const Identity = z.string().transform((text, context) => {
   try {
@@ -65,6 +65,9 @@ export const McpServer = z
       .describe(
         'Its gateway refuses messages of the other era, so that rules may read session (default: both).',
       ),
+    observe: Ends.optional().describe(
+      'For a roll-out: its gateway decides and records, and lets pass what rules deny of those who may reach it.',
+    ),
     reviewBy: ReviewBy,
     class: z
       .enum(['tool-endpoint', 'delegated-auth', 'mixed'])

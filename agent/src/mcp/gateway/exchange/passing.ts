@@ -7,6 +7,7 @@ import { narrowError } from '@chancery/shared/mcp/results.ts';
 import { acknowledgesTools } from '@chancery/shared/mcp/subscription.ts';
 import type { Call, What } from '@chancery/shared/policy/call.ts';
 import { decide, decideList, mayCall, mayExpand } from '@chancery/shared/policy/decide.ts';
+import type { Decision } from '@chancery/shared/policy/decision.ts';
 import { denial } from '../../wire/answer/reply.ts';
 import { deniedMeanwhile } from '../judge/judge.ts';
 import { mayAsk, told } from '../judge/told.ts';
@@ -38,9 +39,14 @@ export class Passing {
     const { recorder, upstream } = this.#gate;
     const [{ peer, era, request }, session] = [this.#facts, this.session];
     if (message.kind === 'notification') {
-      const said = told(message, request, (level) => this.#mayLog(level));
+      let observed = false;
+      const said = told(message, request, (level) => {
+        const decision = this.#logs(level);
+        observed = decision.allow && decision.observed === true;
+        return decision.allow;
+      });
       if (said === undefined) recorder.dropped(peer, message, `a server may not send ${message.method}`);
-      else recorder.told(peer, message);
+      else recorder.told(peer, message, observed);
       this.subscribed ||= said !== undefined && acknowledgesTools(said);
       return said && writeMessage(said);
     }
@@ -99,13 +105,15 @@ export class Passing {
       freeText: this.#gate.freeText,
       may: (what) => mayCall(policy, this.#callOf(what)) !== 'no',
       mayExpand: (name) => mayExpand(policy, this.#callOf({ kind: 'resource', name })),
-      lets: (kind) => decideList(policy, this.#where, kind).allow,
+      lets: (kind) => decideList(policy, { ...this.#where, now: this.#gate.clock.now() }, kind).allow,
     });
   }
 
-  #mayLog(level: string): boolean {
+  #logs(level: string): Decision {
     const { freeText, policy } = this.#gate;
-    return freeText.logs && decide(policy.current(), this.#callOf({ kind: 'logging', name: level })).allow;
+    if (!freeText.logs)
+      return { allow: false, rule: undefined, reason: 'its gateway passes no log messages' };
+    return decide(policy.current(), this.#callOf({ kind: 'logging', name: level }));
   }
 
   #callOf(what: What): Call {

@@ -26,9 +26,12 @@ export interface Ruling extends DecidedByHead {
 }
 
 /** How a message was decided. */
-export function said(decision: Allowed | Denied): Pick<CallEvent, 'allow' | 'rule' | 'reason' | 'approval'> {
+export function said(
+  decision: Allowed | Denied,
+): Pick<CallEvent, 'allow' | 'observed' | 'rule' | 'reason' | 'approval'> {
   const { allow, rule, reason } = decision;
-  return allow ? { allow, rule, reason } : { allow, rule, reason, approval: decision.approval };
+  if (!allow) return { allow, rule, reason, approval: decision.approval };
+  return decision.observed === undefined ? { allow, rule, reason } : { allow, observed: true, rule, reason };
 }
 
 /** A decided message, at this McpServer. */

@@ -19,6 +19,7 @@ import {
   type Ruling,
   said,
 } from './fields.ts';
+import { Observations } from './observations.ts';
 
 export interface RecorderOptions {
   readonly server: string;
@@ -37,6 +38,7 @@ export class CallRecorder {
   readonly #callers: Folder<CallEvent>;
   readonly #strangers: Folder<CallEvent>;
   readonly #batch: RecordBatch;
+  readonly #observations: Observations;
 
   constructor({ server, clock, record, log }: RecorderOptions) {
     this.#server = server;
@@ -46,6 +48,7 @@ export class CallRecorder {
     this.#batch = new RecordBatch(record, (err, ids) => {
       log.error({ err, stage: 'answered', count: ids.length, ids: ids.slice(0, MAX_IDS) }, NOT_RECORDED);
     });
+    this.#observations = new Observations(server, { clock, log });
     const options = {
       clock,
       write: (event: CallEvent, folded: Folded | undefined) => this.#write({ ...event, ...folded }),
@@ -76,6 +79,7 @@ export class CallRecorder {
         ...this.#eventOf(peer, 'decided', decidedFields(message, this.#server, ruling)),
         id: recordId,
       };
+      this.#observations.note(ruling.decision);
       if (ruling.decision.allow) return { event, value: { recordId, ruling } };
       const folded = this.#fold(
         `denied ${event.method} ${event.tool ?? event.resource ?? event.prompt}`,
@@ -156,8 +160,9 @@ export class CallRecorder {
   }
 
   /** Records an allowed message that a server sent unasked. */
-  told(peer: VerifiedSvid, message: Message): void {
-    this.#folded(peer, 'decided', { from: 'server', ...describe(message), allow: true });
+  told(peer: VerifiedSvid, message: Message, observed = false): void {
+    const fields = { from: 'server', ...describe(message), allow: true } as const;
+    this.#folded(peer, 'decided', observed ? { ...fields, observed } : fields);
   }
 
   /** Records a message of the server that was not passed on. Repeats are folded. */
