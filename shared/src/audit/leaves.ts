@@ -21,7 +21,8 @@ function decisionOfCall(event: AuditEvent): Decision | undefined {
   if (event.type !== 'call.recorded') return undefined;
   // A cut event has no record.
   const { allow, outcome }: Partial<CallRecord> = event.record ?? {};
-  if (outcome === 'error' || outcome === 'unknown') return 'failed';
+  // Of an `unknown` one nobody can say whether it failed.
+  if (outcome === 'error') return 'failed';
   if (allow === undefined) return undefined;
   return allow === true ? 'allowed' : 'denied';
 }

@@ -136,7 +136,8 @@ function statusOf(fields: Fields, about: Fields): Fields {
   const isForeign = about['foreign'] === true;
   const decision = isForeign ? undefined : decisionOf(event);
   const failed = decision === 'denied' || decision === 'failed';
-  const done = isForeign || INTENTS.has(event.type) ? UNKNOWN : SUCCESS;
+  const isOpen = INTENTS.has(event.type) || about['outcome'] === 'unknown';
+  const done = isForeign || isOpen ? UNKNOWN : SUCCESS;
   return known({
     status_id: failed ? FAILURE : done,
     severity_id: failed ? MEDIUM : INFORMATIONAL,

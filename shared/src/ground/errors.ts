@@ -163,6 +163,10 @@ export const REFUSALS = {
   ca_unheard: { grpc: 'UNAVAILABLE', says: 'the gateway has not heard from its CA for too long' },
   audit_spool: { grpc: 'UNAVAILABLE', says: 'the gateway cannot record the call as its audit needs it' },
   mcp_upstream: { grpc: 'UNAVAILABLE', says: 'the MCP server could not be reached' },
+  mcp_outcome: {
+    grpc: 'UNAVAILABLE',
+    says: 'no answer came, and the MCP server may have done what was asked',
+  },
   not_gateway: {
     grpc: 'PERMISSION_DENIED',
     says: 'only the gateway of a registered MCP server reports calls',

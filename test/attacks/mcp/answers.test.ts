@@ -34,6 +34,8 @@ test.each([300, 304, 305])(
   },
 );
 
+const UNKNOWN = { outcome: 'unknown', decisionId: expect.any(String) };
+
 describe('M94 a stream that ends after an event with an id, before the answer', () => {
   const ends =
     (headers: Record<string, string> = {}): FakeServer['say'] =>
@@ -46,8 +48,8 @@ describe('M94 a stream that ends after an event with an id, before the answer', 
     server.say = ends();
     const { status, json } = await post(call(7));
     const says = 'the MCP server ended its stream before the answer; it may have done what was asked';
-    expect([status, json.id, json.error]).toEqual([200, 7, { code: -31502, message: says }]);
-    expect(outcomes()).toEqual([{ outcome: 'error', detail: says }]);
+    expect([status, json.id, json.error]).toEqual([200, 7, { code: -31502, message: says, data: UNKNOWN }]);
+    expect(outcomes()).toEqual([{ outcome: 'unknown', detail: says }]);
   });
 
   test('fails no initialize that begins a session: its client resumes it', async () => {
@@ -111,7 +113,7 @@ test.each([2 ** 31, -(2 ** 31) - 1, 1e15])(
     const { status, json } = await oddlyAnswered((res, id) => reply(res, { jsonrpc: '2.0', id, error }));
     const says =
       "the answer of the MCP server could not be read: the error's code is not an integer of 32 bits; it may have done what was asked";
-    expect([status, json.id, json.error]).toEqual([200, 7, { code: -31502, message: says }]);
+    expect([status, json.id, json.error]).toEqual([200, 7, { code: -31502, message: says, data: UNKNOWN }]);
   },
 );
 

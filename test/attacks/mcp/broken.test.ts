@@ -1,10 +1,9 @@
 /** A gateway that goes, or a connection to it that ends, while a local client's call is open: row M73. */
-import { once } from 'node:events';
 import { type IncomingMessage, request, type ServerResponse } from 'node:http';
-import { type AddressInfo, connect as connectTcp, createServer, type Server, type Socket } from 'node:net';
 import type { Connect } from '@chancery/agent/mcp/connect.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type FakeServer, politely, reply, startFakeServer, stream } from '../../kit/mcp/servers/server.ts';
+import { startWire, type Wire } from '../../kit/mcp/wire.ts';
 import { connectTo, policyFor, startWorld, type World } from '../../kit/mcp/world/world.ts';
 
 let world: World;
@@ -21,50 +20,9 @@ beforeEach(async () => {
 afterEach(async () => {
   await connect.close();
   await world.close();
-  wire.cut();
-  wire.server.close();
+  wire.close();
   await server.close();
 });
-
-interface Wire {
-  readonly server: Server;
-  readonly port: number;
-  /** Ends all connections at once, or each after it has carried so many bytes to the client. */
-  cut(afterBytes?: number): void;
-}
-
-/** The network between connect and the gateway. */
-async function startWire(to: number): Promise<Wire> {
-  const sockets = new Set<Socket>();
-  let left = Number.POSITIVE_INFINITY;
-  const between = createServer((near) => {
-    const far = connectTcp(to, '127.0.0.1');
-    for (const socket of [near, far]) {
-      sockets.add(socket);
-      socket.on('error', () => {});
-      socket.on('close', () => {
-        sockets.delete(socket);
-        near.destroy();
-        far.destroy();
-      });
-    }
-    near.on('data', (bytes: Buffer) => far.write(bytes));
-    far.on('data', (bytes: Buffer) => {
-      near.write(bytes.subarray(0, left));
-      left -= bytes.length;
-      if (left <= 0) near.end();
-    });
-  }).listen(0, '127.0.0.1');
-  await once(between, 'listening');
-  return {
-    server: between,
-    port: (between.address() as AddressInfo).port,
-    cut(afterBytes) {
-      left = afterBytes ?? Number.POSITIVE_INFINITY;
-      if (afterBytes === undefined) for (const socket of sockets) socket.destroy();
-    },
-  };
-}
 
 const ENDS: [string, () => unknown][] = [
   ['its gateway stops', () => world.gateway.close()],
@@ -155,6 +113,7 @@ const failure = (id: unknown) => ({
   error: {
     code: -31502,
     message: expect.stringMatching(/gateway.*the MCP server may have done what was asked$/),
+    data: { outcome: 'unknown' },
   },
 });
 const large = (id: number | string) => ({ jsonrpc: '2.0', id, result: { text: 'x'.repeat(2 ** 21) } });

@@ -231,9 +231,9 @@ test('M43 each allowed call has one last record that says how it ended', async (
       undefined,
       ({ json }, res) => reply(res, { jsonrpc: '2.0', id: json.id, error: { code: 1, message: 'x' } }),
     ],
-    ['error', 'was reached but did not answer', (_seen, res) => res.destroy()],
-    ['error', 'could not be read', (_seen, res) => reply(res, '{')],
-    ['error', 'before the answer', (_seen, res) => stream(res, [])],
+    ['unknown', 'was reached but did not answer', (_seen, res) => res.destroy()],
+    ['unknown', 'could not be read', (_seen, res) => reply(res, '{')],
+    ['unknown', 'before the answer', (_seen, res) => stream(res, [])],
   ];
   for (const [outcome, detail, say] of ends) {
     world.events.length = 0;

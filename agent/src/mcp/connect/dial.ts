@@ -133,9 +133,12 @@ export class Dialler {
   /** A gateway cuts a revoked caller off without a word. If a revocation may be why a request failed, this says so. */
   async explain(error: unknown): Promise<unknown> {
     const revocation = await this.revocation();
-    return revocation === undefined
-      ? error
-      : new IdentityError('mcp_upstream', saysRevoked(revocation), { cause: error });
+    if (revocation === undefined) return error;
+    const why = saysRevoked(revocation);
+    // Why the connection was cut says nothing about the call.
+    return isRefusal(error, 'mcp_outcome')
+      ? new IdentityError('mcp_outcome', `${why}; ${SERVER_MAY_HAVE_ACTED}`, { cause: error })
+      : new IdentityError('mcp_upstream', why, { cause: error });
   }
 
   /** The revocation of this identity, if there is one. */
@@ -244,7 +247,7 @@ export class Dialler {
   #broken(error: unknown): IdentityError {
     const { message } = this.#unreachable(error);
     const says = `${message}; the request was sent, and ${SERVER_MAY_HAVE_ACTED}`;
-    return new IdentityError('mcp_upstream', says, { cause: error });
+    return new IdentityError('mcp_outcome', says, { cause: error });
   }
 
   #current(): Route {
@@ -277,7 +280,7 @@ export const SERVER_MAY_HAVE_ACTED = 'the MCP server may have done what was aske
 /** The connection ended before the answer was complete. */
 export const brokeOff = (): IdentityError =>
   new IdentityError(
-    'mcp_upstream',
+    'mcp_outcome',
     `the connection to the gateway ended before the answer; ${SERVER_MAY_HAVE_ACTED}`,
   );
 

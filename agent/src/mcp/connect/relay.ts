@@ -4,14 +4,14 @@
  * id of its request, if what was already sent allows one.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
+import { type IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 import { type Id, writeMessage } from '@chancery/shared/mcp/message.ts';
 import { askedIn, outlinesOf } from '@chancery/shared/mcp/outline.ts';
 import { lastEventHeader, writeEvent } from '@chancery/shared/mcp/sse.ts';
 import { refusalResponse, refuse } from '../wire/answer/reply.ts';
 import { EventTail } from '../wire/event-tail.ts';
 import { chosenHeaders, header, inOnePiece, isEventStream } from '../wire/http-body.ts';
-import { brokeOff, type Dialler, type Posted, SERVER_MAY_HAVE_ACTED } from './dial.ts';
+import { brokeOff, type Dialler, type Posted } from './dial.ts';
 
 const TO_CLIENT = ['content-type', 'content-length', 'cache-control', 'mcp-session-id', 'allow'];
 /** Resumptions in a row that brought nothing new. */
@@ -127,7 +127,7 @@ export class Relay {
 
   async #fail(error: IdentityError): Promise<void> {
     const res = this.#res;
-    const told = await this.#explained(error);
+    const told = refusalOf(await this.#dialler.explain(error), 'internal', 'connect failed');
     if (res.destroyed) return;
     const id = this.#id();
     if (!res.headersSent) refuse(res, told, id);
@@ -135,13 +135,6 @@ export class Relay {
     else if (this.#tail === undefined || id === undefined) res.destroy();
     else if (this.#tail.answers(id)) res.end();
     else res.end(this.#tail.giveUpEvent() + writeEvent(NOWHERE, writeMessage(refusalResponse(told, id))));
-  }
-
-  async #explained(error: IdentityError): Promise<IdentityError> {
-    const told = refusalOf(await this.#dialler.explain(error), 'internal', 'connect failed');
-    if (told === error || !this.#res.headersSent) return told;
-    // Why the connection was cut says nothing about the call.
-    return new IdentityError('mcp_upstream', `${told.message}; ${SERVER_MAY_HAVE_ACTED}`);
   }
 
   /** The id of the request in the body, which is otherwise not read here. */

@@ -22,13 +22,16 @@ test.each<[string, unknown, string]>([
     `the MCP server was reached but did not answer: the connection was refused (ECONNREFUSED)${ACTED}`,
   ],
 ])('an answer is the fault of its server for %s', (_name, cause, message) => {
-  expect(badAnswer(cause)).toMatchObject({ code: 'mcp_upstream', message, cause });
+  expect(badAnswer(cause)).toMatchObject({ code: 'mcp_outcome', message, cause });
 });
 
-test('what is known of the server already stays as it is', () => {
-  const known = new IdentityError('mcp_upstream', 'no answer');
-  expect(badAnswer(known)).toBe(known);
-});
+test.each(['mcp_upstream', 'mcp_outcome'] as const)(
+  'what is known of the server already stays as it is: %s',
+  (code) => {
+    const known = new IdentityError(code, 'no answer');
+    expect(badAnswer(known)).toBe(known);
+  },
+);
 
 test('a server that was not reached has not acted', () => {
   const message = 'the MCP server could not be reached: the connection was refused (ECONNREFUSED)';

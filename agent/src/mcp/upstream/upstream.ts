@@ -96,10 +96,13 @@ export interface Place {
 export const MAX_REQUEST_BYTES = 16 * 1024 * 1024;
 export const MAX_ANSWER_BYTES = MAX_REQUEST_BYTES;
 
-/** A faulty answer is the server's fault: the client gets a bad gateway error that says what was wrong. */
+/**
+ * The server has the request, and no answer came that can be read: mcp_outcome, which says what was wrong. A refusal of
+ * the answer as a whole (mcp_upstream) stays.
+ */
 export function badAnswer(error: unknown): IdentityError {
-  if (isRefusal(error, 'mcp_upstream')) return error;
-  return new IdentityError('mcp_upstream', saysOf(error), { cause: error });
+  if (isRefusal(error, 'mcp_upstream') || isRefusal(error, 'mcp_outcome')) return error;
+  return new IdentityError('mcp_outcome', saysOf(error), { cause: error });
 }
 
 /** No connection was made, so the server has not seen the request. */

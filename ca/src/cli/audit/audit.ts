@@ -52,6 +52,11 @@ export const audit: Command = {
     },
     tool: { type: 'string', value: 'NAME', says: 'query, export: calls of this tool.' },
     decision: { type: 'string', value: 'allowed|denied|failed', says: 'query, export: how requests ended.' },
+    outcome: {
+      type: 'string',
+      value: 'result|error|abandoned|unknown',
+      says: 'query, export: how calls ended.',
+    },
     text: {
       type: 'string',
       value: 'TEXT',
@@ -103,6 +108,7 @@ const FILTERS = [
   'server',
   'tool',
   'decision',
+  'outcome',
   'text',
   'foreign',
   'since',

@@ -43,9 +43,15 @@ function wordsOf(invocation: Invocation): string[] {
   const serial = typed?.replaceAll(':', '').toLowerCase();
   if (serial !== undefined && !/^[0-9a-f]{16,40}$/.test(serial))
     throw new MisuseError(`--serial is a whole serial number, in hexadecimal, found "${typed}"`);
-  const ofCalls = ['server', 'tool'].map((field) => fieldOf(field, invocation.text(field)));
+  const outcome = invocation.text('outcome');
+  if (outcome !== undefined && !OUTCOMES.some((each) => each === outcome))
+    throw new MisuseError(`--outcome is one of ${OUTCOMES.join(', ')}${meant(outcome, OUTCOMES)}`);
+  const ofCalls = ['server', 'tool', 'outcome'].map((field) => fieldOf(field, invocation.text(field)));
   return [identity, serial, code, ...ofCalls].filter((word) => word !== undefined);
 }
+
+/** How a call ended (docs/mcp.md, "Records"). */
+const OUTCOMES = ['result', 'error', 'abandoned', 'unknown'] as const;
 
 /** The field as it stands in an entry: in a text that a peer chose, its quotes would be escaped. */
 const fieldOf = (field: string, value: string | undefined): string | undefined =>

@@ -40,13 +40,13 @@ describe('jsonOf', () => {
   test('says what is wrong with a body that is whole', async () => {
     const response = await answers.answer(saying(JSON_TYPE, '{"jsonrpc":"1.0"}'));
     const says = /could not be read: the message is not JSON-RPC 2.0; it may have done what was asked$/;
-    await expect(jsonOf(response)).rejects.toThrow(refusal('mcp_upstream', says));
+    await expect(jsonOf(response)).rejects.toThrow(refusal('mcp_outcome', says));
   });
 
   test('says that the connection ended before the end of a body', async () => {
     const response = await answers.answer(breakingOff(JSON_TYPE, '{"jsonrpc":'));
     const says = /^the connection to the gateway ended before the answer/;
-    await expect(jsonOf(response)).rejects.toThrow(refusal('mcp_upstream', says));
+    await expect(jsonOf(response)).rejects.toThrow(refusal('mcp_outcome', says));
   });
 
   test('says that a body is too large, and reads no more of it', async () => {
@@ -54,7 +54,7 @@ describe('jsonOf', () => {
       res.writeHead(200, { 'content-type': JSON_TYPE, 'content-length': 16 * 1024 * 1024 + 1 });
       res.write('{');
     });
-    await expect(jsonOf(response)).rejects.toThrow(refusal('mcp_upstream', /was larger than 16 MiB/));
+    await expect(jsonOf(response)).rejects.toThrow(refusal('mcp_outcome', /was larger than 16 MiB/));
     expect(response.destroyed).toBe(true);
   });
 });

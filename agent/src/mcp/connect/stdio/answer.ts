@@ -9,6 +9,7 @@ import {
   readMessage,
 } from '@chancery/shared/mcp/message.ts';
 import { badAnswer, MAX_ANSWER_BYTES } from '../../upstream/upstream.ts';
+import { dataOf } from '../../wire/answer/reply.ts';
 import { header, isEventStream, isJson, readBody } from '../../wire/http-body.ts';
 import { brokeOff } from '../dial.ts';
 import { readStream } from './stream.ts';
@@ -19,7 +20,7 @@ export function drain(response: IncomingMessage): void {
   response.resume();
 }
 
-/** Undefined if the body is not JSON. Throws mcp_upstream. */
+/** Undefined if the body is not JSON. Throws mcp_outcome. */
 export async function jsonOf(response: IncomingMessage): Promise<Message | undefined> {
   if (!isJson(header(response, 'content-type'))) {
     drain(response);
@@ -53,8 +54,6 @@ export async function answerTo(id: Id, response: IncomingMessage): Promise<Respo
 
 /** The client belongs to this user, and shows only the message of an error. */
 export function failureOf(id: Id, error: unknown): Response {
-  const { message } = isRefusal(error)
-    ? error
-    : refusalOf(error, 'internal', `connect failed: ${String(error)}`);
-  return errorResponse(id, { code: -31502, message });
+  const refusal = isRefusal(error) ? error : refusalOf(error, 'internal', `connect failed: ${String(error)}`);
+  return errorResponse(id, { code: -31502, message: refusal.message, data: dataOf(refusal) });
 }

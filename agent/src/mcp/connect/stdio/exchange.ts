@@ -1,7 +1,7 @@
 /** The requests of one stdio client at the gateway, and the session that its `initialize` began. */
 import type { IncomingMessage } from 'node:http';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
-import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
+import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { claimedVersion, headersFor } from '@chancery/shared/mcp/era.ts';
 import {
@@ -16,7 +16,7 @@ import { CANCELLED, cancelledId } from '../../upstream/numbering.ts';
 import { isSessionLost } from '../../wire/answer/session-lost.ts';
 import { header, isEventStream } from '../../wire/http-body.ts';
 import { skippedLog } from '../../wire/skipped.ts';
-import type { Dialler, Posted } from '../dial.ts';
+import { type Dialler, type Posted, SERVER_MAY_HAVE_ACTED } from '../dial.ts';
 import { MAX_RESUMPTIONS } from '../relay.ts';
 import { answerTo, drain, failureOf, jsonOf } from './answer.ts';
 import { StdioSession } from './session.ts';
@@ -135,7 +135,9 @@ export class Exchanges {
     const lost = session?.id !== undefined && isSessionLost({ status, message: answer, id: request.id });
     if (session === undefined || !lost) return this.#answerWith(request, response, answer);
     ensure(mayRenew, 'mcp_upstream', 'the MCP server does not keep its sessions');
-    await this.#renew(session);
+    await this.#renew(session).catch((error: unknown) => {
+      throw isRefusal(error, 'mcp_outcome') ? new IdentityError('mcp_upstream', NOT_MADE) : error;
+    });
     // The call was not made, but the state of earlier calls may be gone: the client decides.
     ensure(request.method !== 'tools/call' || before === 0, 'mcp_upstream', LOST);
     return this.#ask(request, flight, false);
@@ -181,8 +183,7 @@ export class Exchanges {
       const broken = response && (await readStream(response, sink).catch((error: unknown) => error));
       if (answered || flight.stop.signal.aborted) return;
       const over = place === undefined || place === '' || flight.modern || session !== this.#session;
-      if (over || idle >= MAX_RESUMPTIONS)
-        throw broken ?? new IdentityError('mcp_upstream', 'the stream ended before the answer');
+      if (over || idle >= MAX_RESUMPTIONS) throw broken ?? lostAnswer('the stream ended before the answer');
       response = await this.#resume(place ?? '', retryMs, flight.stop.signal);
     }
   }
@@ -197,12 +198,8 @@ export class Exchanges {
     const status = response.statusCode ?? 502;
     if (status === 200 && isEventStream(header(response, 'content-type'))) return response;
     drain(response);
-    ensure(
-      status >= 500,
-      'mcp_upstream',
-      `the answer cannot be fetched: resuming its stream gave HTTP ${status}`,
-    );
-    return undefined;
+    if (status >= 500) return undefined;
+    throw lostAnswer(`the answer cannot be fetched: resuming its stream gave HTTP ${status}`);
   }
 
   #post(message: Message, modern: boolean, signal?: AbortSignal): Promise<IncomingMessage> {
@@ -262,6 +259,14 @@ export class Exchanges {
   }
 }
 
+/** The stream that the answer would come in has ended for good. */
+const lostAnswer = (says: string): IdentityError =>
+  new IdentityError('mcp_outcome', `${says}; ${SERVER_MAY_HAVE_ACTED}`);
+
+const NOT_MADE = [
+  'the MCP server lost the session, and the connection to the gateway ended',
+  'while a new one was begun: this call was not made',
+].join(' ');
 const LOST = [
   'the MCP server lost the session, and what earlier calls did in it may be gone; a new session was begun',
   'and this call was not made: make it again if it does not depend on them',

@@ -99,6 +99,6 @@ test('a client that has enough to read gets no more until it has read', async ()
 test('a stream that breaks off is refused, after its messages', async () => {
   const response = await answers.answer(breakingOff(STREAM, data(note)));
   const says = /^the connection to the gateway ended before the answer; the MCP server may have done/;
-  await expect(readStream(response, sink)).rejects.toThrow(refusal('mcp_upstream', says));
+  await expect(readStream(response, sink)).rejects.toThrow(refusal('mcp_outcome', says));
   expect(messages).toHaveLength(1);
 });

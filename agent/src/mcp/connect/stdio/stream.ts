@@ -18,7 +18,7 @@ export interface StreamSink {
   onDrain(resume: () => void): void;
 }
 
-/** Resolves at the end of the stream. Rejects with mcp_upstream if it breaks off. */
+/** Resolves at the end of the stream. Rejects with mcp_outcome if it breaks off. */
 export function readStream(response: IncomingMessage, sink: StreamSink): Promise<void> {
   let flowing = true;
   /** Fails only the requests that this message answers. */

@@ -5,7 +5,7 @@ import { type Message, type Notification, writeMessage } from '@chancery/shared/
 import { KEEP_ALIVE, writeEvent } from '@chancery/shared/mcp/sse.ts';
 import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
 import { type Back, badAnswer, type Place } from '../../upstream/upstream.ts';
-import { refusalResponse, refuse, writeJson } from '../../wire/answer/reply.ts';
+import { dataOf, refusalResponse, refuse, writeJson } from '../../wire/answer/reply.ts';
 import { Held } from '../../wire/held.ts';
 import { inOnePiece } from '../../wire/http-body.ts';
 import type { Hold } from '../bodies.ts';
@@ -196,10 +196,13 @@ export class Exchange implements Back {
     if (this.#res.destroyed || this.#res.writableEnded) return;
     if (unanswered && pending.delete(request.id)) this.#failed();
     this.#held.release();
-    if (asked !== undefined) this.#gate.recorder.unanswered(peer, asked, 'error', error.message);
+    const outcome = error.code === 'mcp_outcome' ? 'unknown' : 'error';
+    const data = dataOf(error, asked?.recordId);
+    if (asked !== undefined) this.#gate.recorder.unanswered(peer, asked, outcome, error.message);
     else if (unanswered || request === undefined) this.#gate.recorder.dropped(peer, undefined, error.message);
-    if (!this.#res.headersSent) refuse(this.#res, error, request?.id);
-    else if (unanswered) this.#res.end(writeEvent(NOWHERE, writeMessage(refusalResponse(error, request.id))));
+    if (!this.#res.headersSent) refuse(this.#res, error, request?.id, data);
+    else if (unanswered)
+      this.#res.end(writeEvent(NOWHERE, writeMessage(refusalResponse(error, request.id, data))));
     else this.#res.end();
   }
 
@@ -228,7 +231,7 @@ export class Exchange implements Back {
   /** The client does not read, or the server sends no end: others need the memory that this holds. */
   #unread(reason: string): void {
     this.#gate.recorder.dropped(this.#facts.peer, undefined, reason);
-    if (!this.#resumable) this.#abandon('error', reason);
+    if (!this.#resumable) this.#abandon('unknown', reason);
     this.#res.destroy();
   }
 

@@ -232,8 +232,9 @@ export class CallRecorder {
 }
 
 /**
- * `error`: the server failed; the client got an error. `abandoned`: the client left or cancelled. `unknown`: the
- * session ended or the gateway cut the call; the server may have done what was asked.
+ * `error`: the server failed; the client got an error. `abandoned`: the client left or cancelled. `unknown`: the server
+ * has the request, and no answer came: its connection or its session ended, or the gateway cut the call. It may have
+ * done what was asked.
  */
 export type Unanswered = 'error' | 'abandoned' | 'unknown';
 

@@ -70,7 +70,7 @@ export function receiveStream(
   });
   const over = (how: string): void => {
     if (!events.end())
-      fail(new IdentityError('mcp_upstream', `the MCP server ${how} before the answer; ${MAY_HAVE_ACTED}`));
+      fail(new IdentityError('mcp_outcome', `the MCP server ${how} before the answer; ${MAY_HAVE_ACTED}`));
   };
   response.on('end', () => over('ended its stream'));
   response.on('close', () => {
@@ -151,10 +151,14 @@ class Events {
 
   /** Fails the requests that this event answers. Returns the failure if it is an answer without an id. */
   #unreadable(outlines: readonly Outline[], error: unknown): Message | undefined {
-    const { message } = badAnswer(error);
+    const bad = badAnswer(error);
+    const { message } = bad;
     const failure = { code: -31502, message };
     const ids = answeredIn(outlines);
-    for (const id of ids) this.#pass(NOWHERE, errorResponse(id, failure));
+    for (const id of ids) {
+      if (id === this.#asking.id) this.#asking.back.fail(bad);
+      else this.#pass(NOWHERE, errorResponse(id, failure));
+    }
     if (answersNameless(outlines)) return errorResponse(undefined, failure);
     if (ids.length === 0) this.#asking.skip(message);
     return undefined;

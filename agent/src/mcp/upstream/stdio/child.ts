@@ -19,7 +19,7 @@ import { subscriptionOf } from '@chancery/shared/mcp/subscription.ts';
 import { beginsAsJson, LineReader } from '../../wire/lines.ts';
 import { skippedLog } from '../../wire/skipped.ts';
 import { CANCELLED, cancelledId, withProgressToken } from '../numbering.ts';
-import { type Back, badAnswer, type CommandTarget, MAX_ANSWER_BYTES } from '../upstream.ts';
+import { type Back, badAnswer, type CommandTarget, MAX_ANSWER_BYTES, MAY_HAVE_ACTED } from '../upstream.ts';
 import { OpenRequests, type Waiting } from './open-requests.ts';
 import { logOutputOf } from './server-log.ts';
 import { Unheard } from './unheard.ts';
@@ -261,7 +261,12 @@ export class Child {
 
   #end(): void {
     this.#ended.resolve();
-    const ended = new IdentityError('mcp_upstream', 'the process of the MCP server ended');
+    const says = 'the process of the MCP server ended';
+    // Without a pid it was never run.
+    const ended =
+      this.#process.pid === undefined
+        ? new IdentityError('mcp_upstream', says)
+        : new IdentityError('mcp_outcome', `${says}; ${MAY_HAVE_ACTED}`);
     for (const { back } of this.#requests.takeAll()) back.fail(ended);
     this.#listener?.end();
   }

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { IdentityError, REFUSALS, type Refusal } from '@chancery/shared/ground/errors.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { denial, refusalResponse, refuse, writeJson } from './reply.ts';
+import { dataOf, denial, refusalResponse, refuse, writeJson } from './reply.ts';
 
 let server: Server;
 let answer: (res: ServerResponse) => void;
@@ -73,12 +73,28 @@ test.each(codes)('%s is HTTP %i and %i', async (code, status, rpc, isTold) => {
   expect(refusalResponse(new IdentityError(code, 'the detail'), 7)).toMatchObject({ id: 7, error });
 });
 
-test.each(['mcp_upstream', 'wrong_peer'] as const)('%s of no known request is HTTP 502', async (code) => {
-  expect((await said(refusing(code))).slice(0, 2)).toMatchObject([
-    502,
-    { id: null, error: { code: -31502 } },
+test('an outcome that nobody knows says so in its data, with the id of its record where there is one', async () => {
+  const error = new IdentityError('mcp_outcome', 'the detail');
+  const data = { outcome: 'unknown' };
+  const said200 = await said((res) => refuse(res, error, 7));
+  expect(said200.slice(0, 2)).toEqual([
+    200,
+    { jsonrpc: '2.0', id: 7, error: { code: -31502, message: 'the detail', data } },
   ]);
+  expect(refusalResponse(error, 7).error?.data).toEqual(data);
+  expect(dataOf(error, 'record')).toEqual({ ...data, decisionId: 'record' });
+  expect(dataOf(new IdentityError('mcp_upstream', 'x'), 'record')).toBeUndefined();
 });
+
+test.each(['mcp_upstream', 'mcp_outcome', 'wrong_peer'] as const)(
+  '%s of no known request is HTTP 502',
+  async (code) => {
+    expect((await said(refusing(code))).slice(0, 2)).toMatchObject([
+      502,
+      { id: null, error: { code: -31502 } },
+    ]);
+  },
+);
 
 test.each(['GET', 'DELETE'])('who is refused %s only posts', async (method) => {
   const [status, , headers] = await said(refusing('mcp_method'), method);

@@ -27,6 +27,7 @@ const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number
   mcp_call: [403, -31403],
   mcp_origin: [403, -31403],
   mcp_upstream: [502, -31502],
+  mcp_outcome: [502, -31502],
   wrong_peer: [502, -31502],
   server_unknown: [404, -31404],
   peer_uid: [403, -31403],
@@ -60,6 +61,7 @@ const TOLD: ReadonlySet<Refusal> = new Set([
   'mcp_meta',
   'mcp_version',
   'mcp_upstream',
+  'mcp_outcome',
   'mcp_sessions',
   'wrong_peer',
   'server_unknown',
@@ -74,7 +76,7 @@ export function messageOf({ code, message }: IdentityError): string {
  * These fail only one call. If its id is known they are HTTP 200: an HTTP error ends the whole session of some clients,
  * and others do not show its body.
  */
-const ABOUT_ONE_CALL: ReadonlySet<Refusal> = new Set(['mcp_upstream', 'wrong_peer']);
+const ABOUT_ONE_CALL: ReadonlySet<Refusal> = new Set(['mcp_upstream', 'mcp_outcome', 'wrong_peer']);
 
 /**
  * Answers with a refusal. For most codes the client gets the sentence of the table. `data` is what the protocol asks
@@ -84,7 +86,7 @@ export function refuse(
   res: ServerResponse,
   error: IdentityError,
   id: Id | undefined,
-  data?: RpcError['data'],
+  data: RpcError['data'] = dataOf(error),
 ): void {
   const [status, code] = onWire(error);
   if (res.req.method === 'GET' && ABOUT_ONE_CALL.has(error.code)) {
@@ -115,9 +117,22 @@ function allowed(method: string | undefined): string {
 }
 
 /** A refusal inside an event stream that is already open. */
-export function refusalResponse(error: IdentityError, id: Id | undefined): Response {
+export function refusalResponse(
+  error: IdentityError,
+  id: Id | undefined,
+  data: RpcError['data'] = dataOf(error),
+): Response {
   const [, code] = onWire(error);
-  return errorResponse(id, { code, message: messageOf(error) });
+  return errorResponse(id, { code, message: messageOf(error), data });
+}
+
+/**
+ * For a program that decides whether to call again: no answer came, and the server may have done what was asked.
+ * `decisionId` is the id of the record, where there is one. Undefined for every other refusal.
+ */
+export function dataOf({ code }: IdentityError, decisionId?: string): RpcError['data'] {
+  if (code !== 'mcp_outcome') return undefined;
+  return { outcome: 'unknown', ...(decisionId === undefined ? {} : { decisionId }) };
 }
 
 /**
