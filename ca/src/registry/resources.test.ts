@@ -75,6 +75,16 @@ describe('a set is refused', () => {
       [IDENTITY.replace('prod', 'test')],
       /^a\.yaml:1: id must start with/,
     ],
+    [
+      'with two tools that one endpoint for all servers would show as one',
+      [`${SERVER}tools:\n  repo.get: { action: read }\n  repo-get_af558860e6: { action: admin }\n`],
+      /^a\.yaml:7: repo-get_af558860e6 and repo\.get are both shown as github__repo-get_af558860e6$/,
+    ],
+    [
+      'with a server whose name has __',
+      [SERVER.replace('github', 'git__hub')],
+      /^a\.yaml:2: name: a name is /,
+    ],
     ['with a pattern that is none', [SERVER, ACCESS.replace('get_issue', "'/(/'")], /^b\.yaml:5: /],
   ])('%s', async (_, texts, message) => {
     await expect(read(...texts)).rejects.toThrow(refusal('resource', message));

@@ -4,6 +4,7 @@ import { sentence, sentencesOf } from '@chancery/shared/config/schema.ts';
 import { eachDocument, Problems, type Read } from '@chancery/shared/config/yaml.ts';
 import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
+import { twinsAmong } from '@chancery/shared/mcp/union-name.ts';
 import { isPattern } from '@chancery/shared/policy/lookup/classes.ts';
 import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import { compilePolicy, type Policy, whyNotBeside } from '@chancery/shared/policy/policy.ts';
@@ -69,6 +70,7 @@ export async function readResources(files: readonly ResourceFile[], context: Set
     refuseStrangeTools(each, problems);
     refuseLongRollOut(each, context.now, problems);
   }
+  refuseShownTwins(found, problems);
   const identities = new Map<Resource, Identity>();
   for (const each of found) {
     for (const { path, says } of reservedIn(each.value)) problems.add(each.file, each.lineOf(path), says);
@@ -202,6 +204,20 @@ function refuseStrangeTools({ value, file, lineOf }: Found, problems: Problems):
       if (!isRefusal(error)) throw error;
       problems.add(file, lineOf(['tools', text]), `tools: ${error.message}`);
     }
+}
+
+/** Refuses two names that one endpoint for all servers (`chancery-agent connect`) would show as one. */
+function refuseShownTwins(found: readonly Found[], problems: Problems): void {
+  const servers = found.flatMap(({ value }) => (value.kind === 'McpServer' ? [value] : []));
+  const named = servers.map(({ name, tools = {} }) => ({
+    name,
+    tools: Object.keys(tools).filter((text) => !isPattern(text)),
+  }));
+  for (const { server, tool, says } of twinsAmong(named)) {
+    const at = found.find(({ value }) => value.kind === 'McpServer' && value.name === server);
+    if (at !== undefined)
+      problems.add(at.file, at.lineOf(tool === undefined ? ['name'] : ['tools', tool]), says);
+  }
 }
 
 /** `denyActions` misses tools without a class, and beside `*` the rule itself allows them. */

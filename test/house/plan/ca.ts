@@ -31,7 +31,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/offline': [...shared('ground unix spiffe keys x509'), ...ca('store keys authority ceremony crl')],
   'ca/src/cross': [...shared('ground spiffe x509'), ...ca('store keys authority ceremony')],
   'ca/src/registry/identity': shared('ground config spiffe evidence policy'),
-  'ca/src/registry': [...shared('ground config spiffe policy'), ...ca('store registry/identity')],
+  'ca/src/registry': [...shared('ground config spiffe policy mcp'), ...ca('store registry/identity')],
   'ca/src/impact': [...shared('ground spiffe'), ...ca('agents registry/identity registry')],
   'ca/src/rotation': [
     ...shared('text ground spiffe x509 voucher revocation audit'),
