@@ -130,6 +130,14 @@ test.each([
 test('copies of checkpoints go to a folder that is relative to the file', () => {
   const { audit } = read(`${GENUINE}audit: { checkpointCopies: copies, copyEvery: 5m }\n`);
   expect(audit).toEqual({ checkpointCopies: join(folder, 'copies'), copyEvery: 300 });
+  const hook = (text: string) =>
+    read(`${GENUINE}audit: { checkpointWebhook: ${text} }\n`).audit.checkpointWebhook;
+  expect(hook('{ url: https://auditors.example/x, ca: roots.pem }')).toEqual({
+    ...{ url: 'https://auditors.example/x', ca: 'roots.pem' },
+  });
+  expect(() => hook('{ url: http://auditors.example/x }')).toThrow(
+    /cannot be called: write an https address/,
+  );
 });
 
 test('its folder holds the database, the keys and the sockets', () => {

@@ -13,6 +13,7 @@ import { z } from 'zod';
 import { AttestorsConfig } from './attestors/index.ts';
 import { JwtConfig } from './jwt/config.ts';
 import { KeysConfig } from './keys/config.ts';
+import { AuditConfig } from './log/config.ts';
 import { ownAddressesTwice } from './own-addresses.ts';
 import { OperatorsConfig } from './sign-in/config.ts';
 
@@ -67,7 +68,6 @@ const CrlConfig = z
     error: 'set crl.listen, too: nobody serves the lists that certificates would name',
   });
 
-const DAY = 86_400;
 const MIN_REPORTED = 16_777_216;
 
 const path = z.string().min(1);
@@ -178,26 +178,7 @@ export const CaConfig = z.strictObject({
     })
     .prefault({})
     .describe('What one client, and all together, may ask of the CA.'),
-  audit: z
-    .strictObject({
-      checkpointCopies: z
-        .string()
-        .min(1)
-        .optional()
-        .describe(
-          'Folder on another machine or mount for copies of checkpoints; it must exist. Relative to this file.',
-        ),
-      copyEvery: duration('1h').describe('The shortest time between two copies.'),
-      keep: text(DURATION)
-        .transform(by(parseDuration))
-        .refine((seconds) => seconds >= DAY, 'at least 1d is expected')
-        .optional()
-        .describe(
-          'How long entries are kept, at least 1d; then they are pruned, 65,536 together (default: for ever).',
-        ),
-    })
-    .prefault({})
-    .describe('The audit log.'),
+  audit: AuditConfig.prefault({}).describe('The audit log.'),
   logLevel: z
     .enum(['debug', 'info', 'warn', 'error'])
     .default('info')

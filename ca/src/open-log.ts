@@ -3,9 +3,12 @@ import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { KeyEncryption } from '@chancery/shared/keys/file.ts';
 import { keksAt } from '@chancery/shared/keys/keks.ts';
+import { openOutbound } from '@chancery/shared/outbound/http.ts';
 import type { NoteKey } from '@chancery/shared/tlog/note.ts';
-import { type CaSettings, paths } from './config.ts';
-import { Copies } from './log/copies.ts';
+import { inFile } from '@chancery/shared/unix/files/whole-file.ts';
+import { type CaSettings, paths, readBeside } from './config.ts';
+import { Copies } from './log/copies/folder.ts';
+import { startWebhook, type Webhook } from './log/copies/webhook.ts';
 import { startIndexer } from './log/indexer.ts';
 import { logFiles } from './log/log-files.ts';
 import { type LogKey, type LogKeyAt, openLogKey, readLogKey } from './log/log-key.ts';
@@ -70,14 +73,36 @@ export async function openLog(settings: CaSettings, deps: OpenLogDeps): Promise<
   const index = startIndexer(deps);
   const { keep: keepSeconds } = settings.audit;
   const pruner = keepSeconds === undefined ? undefined : startPruner({ ...deps, files, keepSeconds });
-  const close = async () => void (await Promise.all([growing.close(), index.close(), pruner?.close()]));
+  const loops = [growing, index, pruner];
   const { isFailing, standstill, checkpoint } = growing;
-  const uncopiedSeconds = () => copies?.uncopiedSeconds();
-  const isCopyFailing = () => copies?.isFailing;
+  const webhook = openWebhook(settings, deps);
+  const uncopiedSeconds = () => {
+    const waits = [copies?.uncopiedSeconds(), webhook?.uncopiedSeconds()].flatMap((each) => each ?? []);
+    return waits.length === 0 ? undefined : Math.max(...waits);
+  };
+  const isCopyFailing = () => {
+    const failing = [copies?.isFailing, webhook?.isFailing()].flatMap((each) => each ?? []);
+    return failing.length === 0 ? undefined : failing.includes(true);
+  };
   const isBlocked = () => copies?.hangs ?? false;
   const pruned = () => pruner?.pruned();
   const nextPruningAt = () => pruner?.nextAt();
   const notes = new StateNotes(key);
+  const close = async () => void (await Promise.all([...loops, webhook].map((each) => each?.close())));
   const told = { uncopiedSeconds, isCopyFailing, isBlocked, pruned, nextPruningAt };
   return { isFailing, standstill, checkpoint, close, vouchers, verifier, notes, ...told };
+}
+
+/** Undefined if the config has none. Throws config. */
+function openWebhook(
+  { file, audit: { checkpointWebhook: config, copyEvery: everySeconds } }: CaSettings,
+  deps: OpenLogDeps,
+): Webhook | undefined {
+  if (config === undefined) return undefined;
+  const { url, ca } = config;
+  const roots = ca === undefined ? {} : { ca: inFile(ca, 'config', () => readBeside(file)(ca)) };
+  const outbound = openOutbound();
+  const webhook = startWebhook({ ...deps, url, ...roots, everySeconds, outbound });
+  const close = () => webhook.close().finally(() => outbound.close());
+  return { ...webhook, close };
 }

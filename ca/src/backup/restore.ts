@@ -22,7 +22,7 @@ import type { ReadFile } from '@chancery/shared/tlog/read-log.ts';
 import { verifyLog } from '@chancery/shared/tlog/verify-log.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { type CaSettings, paths } from '../config.ts';
-import { copiesIn } from '../log/copies.ts';
+import { copiesIn } from '../log/copies/folder.ts';
 import { ensureSound } from '../store/sqlite/file/copy.ts';
 import {
   beginLife,

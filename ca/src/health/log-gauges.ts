@@ -40,13 +40,13 @@ function addAmounts(
   for (const [name, help, value] of [
     [
       'chancery_checkpoint_uncopied_seconds',
-      'For how long a signed checkpoint of the audit log has waited for its copy in audit.checkpointCopies; 0 if ' +
-        'the newest one is there. Only where copies are made.',
+      'For how long a signed checkpoint of the audit log has waited for its copy, in audit.checkpointCopies or at ' +
+        'audit.checkpointWebhook; 0 if the newest one is there. Only where copies are made.',
       uncopiedSeconds,
     ],
     [
       'chancery_checkpoint_copy_failing',
-      '1 while checkpoints cannot be copied to audit.checkpointCopies; the log of the CA says why.',
+      '1 while checkpoints cannot be copied to audit.checkpointCopies or audit.checkpointWebhook; the log says why.',
       copyFailing,
     ],
     [

@@ -12,7 +12,7 @@ import { makeFolder, removeFolder } from '../../../test/kit/processes.ts';
 import { refusal } from '../../../test/kit/refusal.ts';
 import { memoryStore } from '../../../test/kit/store/memory-store.ts';
 import type { Store } from '../store/store.ts';
-import { Copies } from './copies.ts';
+import { Copies } from './copies/folder.ts';
 import { logFiles } from './log-files.ts';
 import { Sequencer } from './sequencer.ts';
 

@@ -15,7 +15,7 @@ import { refusal } from '../../../test/kit/refusal.ts';
 import { memoryStore } from '../../../test/kit/store/memory-store.ts';
 import { rootByDefinition, tileLog } from '../../../test/kit/tlog.ts';
 import type { Store } from '../store/store.ts';
-import { Copies } from './copies.ts';
+import { Copies } from './copies/folder.ts';
 import { type LogFiles, logFiles } from './log-files.ts';
 import type { LogKey } from './log-key.ts';
 import { Sequencer, type SequencerDeps } from './sequencer.ts';

@@ -10,7 +10,7 @@ import { signCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import { writeVerifierKey } from '@chancery/shared/tlog/note.ts';
 import type { LogCheckpoint } from '../store/log-store.ts';
 import { type Branch, grow, outgrown } from './branch.ts';
-import type { Copies } from './copies.ts';
+import type { Copies } from './copies/folder.ts';
 import type { LogKey } from './log-key.ts';
 import { ensureNotAhead, loadBranch, type MendDeps, PAGE, rootAt } from './mend.ts';
 

@@ -14,7 +14,11 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
     ...shared('ground unix spiffe evidence keys x509 revocation audit'),
     ...ca('store store/sqlite/holders store/sqlite/tables store/sqlite/jwt'),
   ],
-  'ca/src/log': [...shared('ground unix tlog audit-verify spiffe keys voucher'), ...ca('store')],
+  'ca/src/log/copies': [...shared('ground tlog audit-verify outbound'), ...ca('store')],
+  'ca/src/log': [
+    ...shared('ground unix config tlog spiffe keys voucher outbound'),
+    ...ca('store log/copies'),
+  ],
   'ca/src/agents': [...shared('ground spiffe evidence revocation'), ...ca('store')],
   'ca/src/tokens': shared('ground outbound'),
   'ca/src/attestors': [
@@ -83,7 +87,7 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   'ca/src/own-addresses.ts': shared('text'),
   'ca/src/config.ts': [
     ...shared('text ground unix config spiffe health'),
-    ...ca('attestors keys jwt sign-in own-addresses.ts'),
+    ...ca('attestors keys log jwt sign-in own-addresses.ts'),
   ],
   'ca/src/own-certificate.ts': [...shared('ground spiffe keys x509'), ...ca('agents authority revocation')],
   'ca/src/upkeep.ts': [...shared('ground'), ...ca('store log authority jwt revocation own-certificate.ts')],
@@ -93,7 +97,10 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
   ],
   'ca/src/open-keys.ts': [...shared('keys'), ...ca('keys config.ts')],
   'ca/src/open-public.ts': [...shared('text ground keys'), ...ca('authority crl jwt config.ts')],
-  'ca/src/open-log.ts': [...shared('ground tlog keys'), ...ca('store log config.ts')],
+  'ca/src/open-log.ts': [
+    ...shared('ground unix tlog keys outbound'),
+    ...ca('store log log/copies config.ts'),
+  ],
   'ca/src/open-outside.ts': [
     ...shared('ground outbound'),
     ...ca('store attestors tokens sign-in serving config.ts'),
@@ -112,7 +119,10 @@ export const CA: Readonly<Record<string, readonly string[]>> = {
       'open-outside.ts serving rpc/server.ts config.ts own-certificate.ts upkeep.ts measure.ts open-recovery.ts',
     ),
   ],
-  'ca/src/backup': [...shared('text ground unix tlog keys'), ...ca('store keys store/sqlite log config.ts')],
+  'ca/src/backup': [
+    ...shared('text ground unix tlog keys'),
+    ...ca('store keys store/sqlite log/copies config.ts'),
+  ],
   'ca/src/cli': [
     ...shared('text ground unix cli config der spiffe keys tlog'),
     PROTO,

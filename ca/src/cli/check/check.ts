@@ -99,7 +99,7 @@ async function checked(settings: CaSettings, files: readonly ResourceFile[], how
   const attempts = [
     () => checkKek(settings, (warning) => warnings.push(warning)),
     () => attestorsFrom(settings.attestors, deps),
-    () => readSignInRoots(settings, deps.readFile),
+    () => readRoots(settings, deps.readFile),
     ...dataAttempts(settings, (warning) => warnings.push(warning), on),
     () => readResources(files, context),
   ];
@@ -115,9 +115,10 @@ async function checked(settings: CaSettings, files: readonly ResourceFile[], how
   return { resources: read.resources.length, warnings: all, isServing, migration, fileReads };
 }
 
-/** That of the issuer where operators sign in. */
-function readSignInRoots({ operators }: CaSettings, read: (path: string) => Uint8Array): void {
-  if (operators?.ca !== undefined) inFile(operators.ca, 'config', () => read(operators.ca ?? ''));
+/** Those of the issuer where operators sign in, and of who keeps copies of checkpoints. */
+function readRoots({ operators, audit }: CaSettings, read: (path: string) => Uint8Array): void {
+  for (const path of [operators?.ca, audit.checkpointWebhook?.ca].flatMap((each) => each ?? []))
+    inFile(path, 'config', () => read(path));
 }
 
 /** `passphrase` of the config is for keys that are made; the file says where the one in force comes from. */

@@ -12,7 +12,7 @@ import { ensure, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { type Checkpoint, openCheckpoint } from '@chancery/shared/tlog/checkpoint.ts';
 import type { NoteKey } from '@chancery/shared/tlog/note.ts';
-import type { LogCheckpoint, LogStore } from '../store/log-store.ts';
+import type { LogCheckpoint, LogStore } from '../../store/log-store.ts';
 
 export interface CopiesDeps {
   /** It is not made: a mount that is missing is an error. */
