@@ -28,6 +28,7 @@ import { versionsOf } from './gateway/judge/era.ts';
 import type { PeersOptions, Successions } from './gateway/peers/connection.ts';
 import { Peers } from './gateway/peers/peers.ts';
 import { addressOf, placesOf } from './gateway/peers/places.ts';
+import { asksAllowed, sayAllowed } from './gateway/request/allowed.ts';
 import { allowsBy, claimCalls, termsOf } from './gateway/request/claim-calls.ts';
 import { handle } from './gateway/request/handle.ts';
 import { begunBy, nothingSeen, type Seen } from './gateway/request/inbound.ts';
@@ -165,7 +166,8 @@ async function answer(
     ensure(req.socket instanceof TLSSocket, 'no_peer', 'a request without TLS');
     peer = peers.of(req.socket);
     if (req.url === CLAIMS) return await claimCalls(served, peers, { req, res, peer });
-    await handle(served, begunBy(peers, { req, res, peer }, seen), seen);
+    const begun = begunBy(peers, { req, res, peer }, seen);
+    await (asksAllowed(req.url) ? sayAllowed(served, begun, seen) : handle(served, begun, seen));
   } catch (error) {
     if (!isRefusal(error)) log.error({ err: error }, 'the gateway failed');
     const refusal = refusalOf(error, 'internal', 'the gateway failed');

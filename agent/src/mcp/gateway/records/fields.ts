@@ -14,6 +14,8 @@ export type Fields = Omit<CallEvent, 'id' | 'stage' | 'time' | 'caller' | 'seria
 export interface DecidedByHead {
   readonly policy: Policy;
   readonly session: string | undefined;
+  /** What the request is, where its method and path alone do not say it. */
+  readonly detail?: string;
 }
 
 /** A decision, as it is carried out. */

@@ -102,6 +102,7 @@ export class CallRecorder {
       ...said(decision),
       policyVersion: Number(about.policy.version),
       session: about.session,
+      detail: about.detail,
     });
     // The reason names the server, which need not be that of the record.
     return this.#fold(`${httpMethod} ${decision.allow ? '' : decision.reason}`, event);

@@ -46,7 +46,11 @@ export class Served {
       ensure(gates.length === 1, 'server_unknown', says);
       return { server: first.server, gate: first, byName: false };
     }
-    const server = path?.startsWith(PREFIX) === true ? path.slice(PREFIX.length) : '';
+    return this.named(path?.startsWith(PREFIX) === true ? path.slice(PREFIX.length) : '');
+  }
+
+  /** That of this name, as a path has it. Throws server_unknown for what no server can be named. */
+  named(server: string): Named {
     ensure(NAME.test(server), 'server_unknown', 'another path than the endpoint');
     return { server, gate: this.#byName.get(server), byName: true };
   }

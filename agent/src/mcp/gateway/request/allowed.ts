@@ -1,0 +1,49 @@
+/** A caller asks which tools of a server it may call. It learns of each what the denial of a call says, and no more. */
+
+import { ensure } from '@chancery/shared/ground/errors.ts';
+import { type Call, toolNamed } from '@chancery/shared/policy/call.ts';
+import { decide, decideList, decideServer, mayCall } from '@chancery/shared/policy/decide.ts';
+import { closed } from '@chancery/shared/policy/decision.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
+import { ALLOWED, MAX_ASKED_BYTES, readAsked, type Told, writeAllowed } from '../../wire/allowed.ts';
+import { writeJson } from '../../wire/answer/reply.ts';
+import { BY_NAME } from '../../wire/endpoint.ts';
+import { ensureJson } from '../../wire/http-body.ts';
+import { letIn } from './handle.ts';
+import type { Begun, Seen } from './inbound.ts';
+import type { Served } from './served.ts';
+
+/** Whether a path asks this. */
+export const asksAllowed = (path: string | undefined): boolean => path?.startsWith(ALLOWED) === true;
+
+/** Throws refusals, which the caller answers and records. */
+export async function sayAllowed(served: Served, begun: Begun, seen: Seen): Promise<void> {
+  const { req, res, peer, ensureStands } = begun;
+  const named = served.named((req.url ?? '').slice(ALLOWED.length));
+  seen.server = named.server;
+  res.setHeader(BY_NAME, named.server);
+  ensure(req.method === 'POST', 'mcp_method', 'the question is posted');
+  const gate = letIn(served, named, begun);
+  if (gate === undefined) return;
+  ensureJson(req);
+  const tools = readAsked(await gate.bodies.read(req, peer.id, MAX_ASKED_BYTES));
+  ensureStands();
+  gate.ensureHeard();
+  // Checked again: the body comes after the head, and there may be another policy.
+  if (letIn(served, named, begun) === undefined) return;
+  const policy = gate.policy.current();
+  const { server, clock, recorder } = gate;
+  const where = { caller: peer.id, certifiedAt: peer.certificate.notBefore, source: seen.source, server };
+  const about = { policy, session: undefined, detail: 'asks which tools it may call' };
+  recorder.decidedByHead(peer, 'POST', decideServer(policy, peer.id, server), about);
+  const told = tools.map((tool) => toldOf(policy, { ...where, now: clock.now(), what: toolNamed(tool) }));
+  writeJson(res, 200, writeAllowed({ any: decideList(policy, where, 'tool').allow, tools: told }));
+}
+
+/** By what is known before a call: neither arguments nor a session. */
+function toldOf(policy: Policy, call: Call): Told {
+  const [tool, may] = [call.what.name, mayCall(policy, call)];
+  if (may !== 'no') return { tool, may };
+  const { reason, rule } = closed(decide(policy, call));
+  return { tool, may, reason, rule };
+}
