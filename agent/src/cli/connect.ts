@@ -11,6 +11,7 @@ import {
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
+import type { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { saysRevoked } from '@chancery/shared/revocation/revocation.ts';
 import { localEndpoint } from '../addresses.ts';
 import { readAgentConfig } from '../config/read.ts';
@@ -29,7 +30,8 @@ export interface ConnectCommandDeps extends RunCommandDeps {
   readonly stdio: () => { readonly input: Readable; readonly output: Writable };
 }
 
-type Sources = Pick<ConnectOptions, 'svid' | 'bundle' | 'policy' | 'revocations' | 'revocation'> & {
+/** What a connection to a gateway is made with. */
+export type Sources = Pick<ConnectOptions, 'svid' | 'bundle' | 'policy' | 'revocations' | 'revocation'> & {
   close(): Promise<void> | void;
 };
 
@@ -93,17 +95,18 @@ export async function sayingWhy<T>(
   }
 }
 
-function waitingFor({ dataDir, ca }: AgentSettings): string {
+/** What these settings make a command wait for. */
+export function waitingFor({ dataDir, ca }: AgentSettings): string {
   const { socket } = paths(dataDir);
   if (existsSync(socket)) return `the agent at ${socket}, which has no certificate or policy of its CA yet`;
   return `the CA at ${ca.address ?? ca.socket ?? 'an unknown address'}`;
 }
 
-/** What connect needs, once the server is known to be one of this identity's. */
-async function registered(
+/** What connect needs, once the server is known to be one of this identity's. The caller closes it. */
+export async function registered(
   server: string,
   settings: AgentSettings,
-  deps: ConnectCommandDeps,
+  deps: RunCommandDeps,
   until: Io,
 ): Promise<Sources> {
   const sources = await sourcesFor(settings, deps, until);
@@ -146,16 +149,20 @@ export async function ensureRegistered(
   source: Source<Policy>,
   signal: AbortSignal,
 ): Promise<void> {
-  const { servers } = await firstOf(source, signal);
-  const known = [...servers.keys()].join(', ');
-  ensure(
-    servers.has(server),
-    'server_unknown',
-    `no server is registered as ${server} for this identity; registered: ${known === '' ? 'none' : known}`,
-  );
+  serverIn(await firstOf(source, signal), server);
 }
 
-function firstOf(source: Source<Policy>, signal: AbortSignal): Promise<Policy> {
+/** Throws server_unknown, with the servers that are registered. */
+export function serverIn({ servers }: Policy, name: string): McpServer {
+  const server = servers.get(name);
+  const known = [...servers.keys()].join(', ');
+  const says = `no server is registered as ${name} for this identity; registered: ${known === '' ? 'none' : known}`;
+  ensure(server !== undefined, 'server_unknown', says);
+  return server;
+}
+
+/** Waits for a policy. Rejects when the signal aborts. */
+export function firstOf(source: Source<Policy>, signal: AbortSignal): Promise<Policy> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     signal.addEventListener('abort', () => reject(signal.reason), { once: true });
@@ -181,7 +188,7 @@ function localOf(invocation: Invocation, deps: ConnectCommandDeps): ConnectOptio
 }
 
 /** With a running agent, this process gets its certificate from it; without one, it proves the workload itself. */
-async function sourcesFor(settings: AgentSettings, deps: ConnectCommandDeps, io: Io): Promise<Sources> {
+export async function sourcesFor(settings: AgentSettings, deps: RunCommandDeps, io: Io): Promise<Sources> {
   const log = deps.logAt(QUIET);
   ensure(!keysStayInPlatform(settings), 'config', `connect: ${IN_MEMORY}`);
   const { socket } = paths(settings.dataDir);

@@ -4,7 +4,8 @@ import { type ConnectCommandDeps, connect } from './connect.ts';
 import { doctor } from './doctor.ts';
 import { exec } from './job/exec.ts';
 import { issue } from './job/issue.ts';
-import { type McpCommandDeps, mcp } from './mcp/mcp.ts';
+import type { McpCommandDeps } from './mcp/deps.ts';
+import { mcp } from './mcp/mcp.ts';
 import { gateway, run } from './run.ts';
 import { status } from './status.ts';
 

@@ -112,7 +112,10 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
     ...shared('text ground cli config spiffe'),
     ...agent('config agent.ts outputs run.ts cli'),
   ],
-  'agent/src/cli/mcp': [...shared('ground unix cli keys audit'), ...agent('cli')],
+  'agent/src/cli/mcp': [
+    ...shared('text ground unix cli keys policy mcp audit'),
+    ...agent('config mcp/upstream mcp/wire mcp cli'),
+  ],
   'agent/src/cli/program.ts': [...shared('cli'), ...agent('cli cli/job cli/mcp')],
   'agent/src/main.ts': [...shared('ground unix cli'), ...agent('cli cli/program.ts')],
 };

@@ -1,5 +1,4 @@
-/** `mcp`: what an MCP client's machine needs. `mcp config` prints or writes the entry for an MCP client. */
-import { resolve } from 'node:path';
+/** `mcp`: shows what this identity may do at which MCP servers, calls a tool, and sets up MCP clients. */
 import {
   type Command,
   type ExitStatus,
@@ -8,96 +7,65 @@ import {
   JSON_FLAG,
   MisuseError,
 } from '@chancery/shared/cli/program.ts';
-import type { Clock } from '@chancery/shared/ground/clock.ts';
-import { CONFIG_FLAG, configFile, ensureServerName } from '../flags.ts';
-import type { Self } from '../self.ts';
-import { CLIENTS, homeOf, isClient, type McpClient } from './clients.ts';
+import { CONFIG_FLAG } from '../flags.ts';
+import { call } from './call.ts';
+import { CLIENTS } from './clients.ts';
+import { config } from './config.ts';
+import type { McpCommandDeps } from './deps.ts';
+import { ls } from './ls.ts';
+import { tools } from './tools.ts';
 
-export interface McpCommandDeps {
-  /** Names this program in full, since an MCP client may have another PATH. */
-  readonly self: () => Self;
-  readonly clock: Clock;
-  readonly platform: NodeJS.Platform;
-  readonly ownUid: number;
+interface Verb {
+  readonly takes: string;
+  /** Besides those of all verbs. */
+  readonly flags: readonly string[];
+  run(invocation: Invocation, deps: McpCommandDeps, io: Io): Promise<ExitStatus>;
 }
 
-/** Without --write it prints, and reads no file. */
+const VERBS: ReadonlyMap<string, Verb> = new Map<string, Verb>([
+  ['ls', { takes: 'ls', flags: [], run: ls }],
+  ['tools', { takes: 'tools NAME [TOOL...]', flags: [], run: tools }],
+  ['call', { takes: 'call NAME TOOL [JSON | KEY=VALUE... | -]', flags: [], run: call }],
+  ['config', { takes: 'config NAME', flags: ['client', 'write', 'dry-run'], run: config }],
+]);
+
+const SAYS = [
+  '`mcp ls` shows the MCP servers that this identity may reach, and their tools by class.',
+  '`mcp tools NAME` asks one of them, and says which tools may be called, and why not.',
+  '`mcp call NAME TOOL` calls one. Its arguments are one JSON object, KEY=VALUE pairs (a VALUE that is JSON counts as',
+  'JSON), or with - what standard input has. It exits 0 for a result, 1 if the call is denied or fails, 3 if the tool',
+  'reports an error, 4 if the outcome is unknown.',
+  "`mcp config NAME` prints the entry for an MCP client's own config, or writes it there.",
+].join(' ');
+
+/** One of its verbs. */
 export const mcp = (deps: McpCommandDeps): Command => ({
-  says: "`mcp config NAME` prints the entry for an MCP client's own config, or writes it there.",
-  positionals: 'config NAME',
+  says: SAYS,
+  positionals: 'ls|tools|call|config [NAME] [TOOL] [JSON|KEY=VALUE...|-]',
+  words: [...VERBS.keys()],
   flags: {
     client: {
       type: 'string',
       value: Object.keys(CLIENTS).join('|'),
-      says: 'Whose config (default: claude, which is Claude Desktop).',
+      says: 'With config: whose config (default: claude, which is Claude Desktop).',
     },
     write: {
       type: 'boolean',
-      says: "Write it into the client's own file, beside a copy of the old one; other entries stay as they are.",
+      says: "With config: write it into the client's own file, beside a copy of the old one; all else stays as it is.",
     },
     'dry-run': { type: 'boolean', says: 'With --write: show what would change, and change nothing.' },
     ...CONFIG_FLAG,
     ...JSON_FLAG,
   },
   async run(invocation, io) {
-    const [verb, name, ...more] = invocation.positionals;
-    if (verb !== 'config' || name === undefined || more.length > 0)
-      throw new MisuseError('expected: mcp config NAME');
-    ensureServerName(name);
-    const clientName = invocation.text('client') ?? 'claude';
-    if (!isClient(clientName)) throw new MisuseError(`--client is one of ${Object.keys(CLIENTS).join(', ')}`);
-    const client = CLIENTS[clientName];
-    const [command, ...program] = deps.self();
-    const args = [...program, 'connect', name, '--config', resolve(configFile(invocation))];
-    const value = client.entry({ command, args });
-    if (invocation.has('write')) return write({ client, name, value }, deps, invocation, io);
-    if (invocation.has('dry-run')) throw new MisuseError('--dry-run is for --write');
-    io.out(`${JSON.stringify({ [client.servers]: { [name]: value } }, null, 2)}\n`);
-    return 0;
+    const [name = ''] = invocation.positionals;
+    const verb = VERBS.get(name);
+    if (verb === undefined)
+      throw new MisuseError(`expected: mcp ${[...VERBS.values()].map(({ takes }) => takes).join(', mcp ')}`);
+    for (const other of VERBS.values())
+      for (const flag of other.flags)
+        if (other !== verb && (invocation.has(flag) || invocation.text(flag) !== undefined))
+          throw new MisuseError(`--${flag} is not for mcp ${name}: mcp ${other.takes}`);
+    return verb.run(invocation, deps, io);
   },
 });
-
-interface Wanted {
-  readonly client: McpClient;
-  readonly name: string;
-  readonly value: Readonly<Record<string, unknown>>;
-}
-
-async function write(
-  { client, name, value }: Wanted,
-  { clock, platform, ownUid: uid }: McpCommandDeps,
-  invocation: Invocation,
-  io: Io,
-): Promise<ExitStatus> {
-  const home = homeOf(io.env, platform);
-  if (home === undefined) throw new MisuseError('--write: HOME does not say where the home folder is');
-  const path = client.file(home);
-  const { changeOf, differenceOf, writeChange } = await import('./client-file.ts');
-  const change = changeOf(path, { servers: client.servers, name, value }, { ...client, uid });
-  const isDry = invocation.has('dry-run');
-  const backup = change === undefined || isDry ? undefined : writeChange(change, clock.now());
-  if (invocation.has('json')) {
-    const says = { file: change?.file ?? path, changed: change !== undefined && !isDry };
-    io.out(
-      `${JSON.stringify({ ...says, replaces: change?.replaces ?? false, backup: backup ?? null }, null, 2)}\n`,
-    );
-    return 0;
-  }
-  if (change === undefined) io.out(`${path} has this entry already\n`);
-  else if (isDry) io.out(differenceOf(change));
-  else io.out(saysDone(change.file, { client, name, replaces: change.replaces, backup }));
-  return 0;
-}
-
-interface Done extends Pick<Wanted, 'client' | 'name'> {
-  readonly replaces: boolean;
-  readonly backup: string | undefined;
-}
-
-function saysDone(file: string, { client, name, replaces, backup }: Done): string {
-  return [
-    `${file}: ${name} is ${replaces ? 'replaced' : 'added'}; start ${client.called} anew`,
-    ...(backup === undefined ? [] : [`the file as it was: ${backup}`]),
-    '',
-  ].join('\n');
-}
