@@ -11,7 +11,7 @@ import { type AgentSettings, type GatewaySettings, paths } from './config/schema
 import type { ServerOptions } from './mcp/behind.ts';
 import type { CallEvent, RecordCall } from './mcp/call-event.ts';
 import { startConnect } from './mcp/connect.ts';
-import { startGateway } from './mcp/gateway.ts';
+import { type Gateway, startGateway } from './mcp/gateway.ts';
 import { accountFor, environmentFor } from './mcp/upstream/account.ts';
 import { allowedEnvironment } from './mcp/upstream/stdio/command.ts';
 import type { UpstreamTarget } from './mcp/upstream/upstream.ts';
@@ -49,6 +49,8 @@ export interface McpOpening {
 
 export interface OpenGateway {
   readonly port: number;
+  /** How many sessions of the legacy era are open now, of each server. */
+  readonly sessions: Gateway['sessions'];
   /** What its callers are shown, where it is to show the full chain. */
   readonly shown: (() => WrittenChain) | undefined;
 }
@@ -98,7 +100,7 @@ async function openGateway(
     ensureHeard: ensureHeardWithin(settings.maxStaleness, agent.trust),
   });
   parts.push(gateway);
-  return { port: gateway.port, shown: full?.shown };
+  return { port: gateway.port, sessions: gateway.sessions, shown: full?.shown };
 }
 
 /** Where records go: to the spool and to the file. */

@@ -119,6 +119,8 @@ async function openHealth(
     staleIn: () => staleInSeconds(known),
     spool: () => known.spool?.report(),
     observing: () => observingIn(known).length,
+    sessions: () => known.gateway?.sessions() ?? [],
+    silent: () => known.agent?.trust?.silentSeconds(),
   };
   const metrics = createAgentMetrics(status, () => deps.clock.now(), sources);
   const unfit = (): string | undefined => {

@@ -161,7 +161,7 @@ function statusAt(
     ...(spool && { spool }),
     clock: new ManualClock(after(seconds)),
     version: '1',
-    gateway: { port: 8443, shown: shownNow && (() => shownNow) },
+    gateway: { port: 8443, sessions: () => [], shown: shownNow && (() => shownNow) },
     outputs: { states: () => [{ dir: '/run/tls', failure: output, written }], close: async () => {} },
   });
 }

@@ -26,6 +26,8 @@ const SILENCE_SECONDS = 60;
 /** Of the gateway, once it listens. */
 interface OpenGateway {
   readonly port: number;
+  /** How many sessions of the legacy era are open now, of each server. */
+  readonly sessions: () => readonly { readonly server: string; readonly sessions: number }[];
   /** What its callers are shown, where it is to show the full chain. */
   readonly shown: (() => WrittenChain) | undefined;
 }

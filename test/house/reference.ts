@@ -151,7 +151,10 @@ export const metricDefinitions = () => ({
       throw new Error('not measured');
     },
     () => new Date(0),
-    { staleIn: () => undefined, spool: () => undefined, observing: () => 0 },
+    {
+      ...{ staleIn: () => undefined, spool: () => undefined, observing: () => 0, sessions: () => [] },
+      silent: () => undefined,
+    },
   ).definitions(),
 });
 

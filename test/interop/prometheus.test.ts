@@ -156,6 +156,15 @@ const ROWS: Readonly<Record<string, Row>> = {
     silent: { 'chancery_gateway_records_total{outcome="denied"}': `0+20x${DAY + 60}` },
     after: DAY + 30,
   },
+  ChanceryOutcomesUnknown: {
+    fires: { 'chancery_gateway_call_seconds_count{server="s",outcome="unknown"}': '0+1x60' },
+    silent: {
+      'chancery_gateway_call_seconds_count{server="s",outcome="unknown"}': '0+0.5x60',
+      'chancery_gateway_call_seconds_count{server="s",outcome="error"}': '0+9x60',
+    },
+    after: 30,
+  },
+  ChanceryGatewayObserves: { ...always('chancery_gateway_observing', 1, 0, 1441) },
 };
 
 let dir: string;

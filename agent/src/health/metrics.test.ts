@@ -45,6 +45,8 @@ test('the state is measured when it is asked for, and records are counted by the
       staleIn: () => 42,
       spool: () => ({ depth: 3, bytes: 99, oldestSeconds: 2, acknowledged: 7, lost: 1 }),
       observing: () => 2,
+      sessions: () => [{ server: 's', sessions: 4 }],
+      silent: () => 3.5,
     },
   );
   metrics.rotated();
@@ -63,6 +65,8 @@ test('the state is measured when it is asked for, and records are counted by the
     'chancery_gateway_records_total{outcome="observed"} 1',
     'chancery_gateway_records_total{outcome="denied"} 6',
     'chancery_gateway_observing 2',
+    'chancery_gateway_sessions{server="s"} 4',
+    'chancery_trust_silent_seconds 3.5',
     'chancery_gateway_records_total{outcome="result"} 1',
     'chancery_gateway_records_total{outcome="refused"} 1',
     'chancery_svid_rotations_total 1',

@@ -5,6 +5,7 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { CallEvent } from '../mcp/call-event.ts';
 import type { SpoolReport } from '../spool/call-spool.ts';
 import type { StatusReport } from '../workload/local-messages.ts';
+import { addCallMetrics, type OpenSessions } from './call-metrics.ts';
 
 export interface AgentMetrics extends Exposition {
   /** Counts what the gateway records. */
@@ -23,13 +24,21 @@ export interface GatewaySources {
   readonly spool: () => SpoolReport | undefined;
   /** Servers that let pass what their rules deny. */
   readonly observing: () => number;
+  /** Of each server; empty before it listens. */
+  readonly sessions: () => readonly OpenSessions[];
+}
+
+/** What is measured of an agent besides its status. */
+export interface AgentSources extends GatewaySources {
+  /** Seconds since the trust stream was lost, 0 while it is open; undefined before the agent has joined. */
+  readonly silent: () => number | undefined;
 }
 
 /** Gauges are computed from `status` at each scrape. Needs no closing. */
 export function createAgentMetrics(
   status: () => StatusReport,
   now: () => Date,
-  { staleIn, spool, observing }: GatewaySources,
+  { staleIn, spool, observing, sessions, silent }: AgentSources,
 ): AgentMetrics {
   const registry = new Registry();
   const registers = [registry];
@@ -47,12 +56,17 @@ export function createAgentMetrics(
     help: 'Certificates that replaced another one.',
     registers,
   });
+  const count = addCallMetrics(sessions, registers);
   addGauges(status, now, registers);
+  addSilentGauge(silent, registers);
   addStaleGauge(staleIn, registers);
   addObservingGauge(observing, registers);
   addSpoolMetrics(spool, registers);
   return {
-    call: (event) => calls.inc({ outcome: outcomeOf(event) }, event.count ?? 1),
+    call(event) {
+      calls.inc({ outcome: outcomeOf(event) }, event.count ?? 1);
+      count(event);
+    },
     rotated: () => rotations.inc(),
     text: () => registry.metrics(),
     contentType: registry.contentType,
@@ -106,6 +120,19 @@ function addStaleGauge(staleIn: () => number | undefined, registers: Registry[])
     registers,
     collect() {
       this.set(staleIn() ?? Number.NaN);
+    },
+  });
+}
+
+function addSilentGauge(silent: () => number | undefined, registers: Registry[]): void {
+  new Gauge({
+    name: 'chancery_trust_silent_seconds',
+    help:
+      'Seconds since the trust stream was lost, and with it the news of the CA; 0 while it is open, NaN before the ' +
+      'agent has joined.',
+    registers,
+    collect() {
+      this.set(silent() ?? Number.NaN);
     },
   });
 }

@@ -53,6 +53,8 @@ export interface GatewayOptions extends SharedOptions {
 
 export interface Gateway {
   readonly port: number;
+  /** How many sessions of the legacy era are open now, of each server. */
+  sessions(): readonly { readonly server: string; readonly sessions: number }[];
   /** Ends all connections. Resolves when no connection and no child process is left. */
   close(): Promise<void>;
 }
@@ -92,6 +94,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const port = await listen(server, options.listen);
   return {
     port,
+    sessions: () => all.map(({ gate: { server, sessions } }) => ({ server, sessions: sessions.size })),
     async close() {
       for (const stop of stops) stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));

@@ -84,6 +84,11 @@ export class Sessions {
     this.#options = options;
   }
 
+  /** How many are open. */
+  get size(): number {
+    return this.#byId.size;
+  }
+
   /** Throws mcp_session, with no difference between an unknown id and another caller's. */
   find(id: string, caller: SpiffeId): Session {
     const session = this.#byId.get(id);
