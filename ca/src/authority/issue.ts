@@ -7,6 +7,7 @@ import type { Node } from '@chancery/shared/evidence/node.ts';
 import { hex } from '@chancery/shared/ground/bytes.ts';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
+import type { Attested } from '@chancery/shared/spiffe/attested.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { isReserved, type Role, roleNamedBy } from '@chancery/shared/spiffe/reserved.ts';
 import { lintSvid } from '@chancery/shared/x509/compose/lint.ts';
@@ -29,6 +30,8 @@ export interface Order extends Node {
   /** Whether it names the list of its issuer, where the config says where lists are; by default it does. */
   readonly crl?: boolean;
   readonly identity: string;
+  /** By `kind.name`; by default none. A certificate with a role has neither these nor a platform. */
+  readonly attributes?: ReadonlyMap<string, string>;
   /** Serial of the attested certificate that it comes of, where it is not attested for itself. */
   readonly origin?: string;
   /** Serial of the certificate that this one replaces, of the same SPIFFE ID and node. */
@@ -83,11 +86,13 @@ function prepare(order: Order, { authorities, clock, random }: IssueDeps): Prepa
   ensureOwnName(order);
   const validity = within(order, issuer, now);
   const { id, dnsNames, role, crl = true } = order;
+  const attested = attestedIn(order);
   const { spki } = order.key;
   const serial = drawSerial(now, random, authorities.life);
-  const subject = { id, dnsNames, spki, role, crl };
+  const subject = { id, dnsNames, spki, role, crl, attested };
   const tbs = writeTbs(leafFields(issuer.template, subject, serial, validity), issuer.signer.algorithm);
-  lintSvid(tbs, { issuer: issuer.certificate, id, dnsNames, spki, crlUrl: crl ? issuer.crlUrl : undefined });
+  const crlUrl = crl ? issuer.crlUrl : undefined;
+  lintSvid(tbs, { issuer: issuer.certificate, id, dnsNames, spki, crlUrl, attested });
   const { platform, node, identity } = order;
   const issuance: Issuance = {
     serial: hex(serial),
@@ -106,6 +111,11 @@ function prepare(order: Order, { authorities, clock, random }: IssueDeps): Prepa
   const made: Omit<Prepared, typeof prepared> = { tbs, issuance, issuer };
   return made as Prepared;
 }
+
+const attestedIn = ({ role, platform, attributes = NONE }: Order): Attested | undefined =>
+  role === undefined ? { platform, attributes } : undefined;
+
+const NONE: ReadonlyMap<string, string> = new Map();
 
 /** Whatever a template, a token or a former certificate says: reserved names are the CA's to give. */
 function ensureOwnName({ id, role }: Order): void {

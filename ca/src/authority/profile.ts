@@ -1,7 +1,9 @@
 /** What our certificates say. The server composes all of it; a CSR contributes the key (architecture.md D2). */
+import type { Attested } from '@chancery/shared/spiffe/attested.ts';
 import type { SpiffeId, TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { trustDomainId } from '@chancery/shared/spiffe/id.ts';
 import type { Role } from '@chancery/shared/spiffe/reserved.ts';
+import { attestedExtension } from '@chancery/shared/x509/attested.ts';
 import type { Certificate } from '@chancery/shared/x509/certificate.ts';
 import { type CertificateFields, commonName } from '@chancery/shared/x509/compose/tbs.ts';
 import * as extension from '@chancery/shared/x509/extensions.ts';
@@ -23,6 +25,8 @@ export interface SvidSubject {
   readonly role: Role | undefined;
   /** Whether it names the list of its issuer, where there is one. */
   readonly crl: boolean;
+  /** What it says of the workload; undefined for the CA and its operators. */
+  readonly attested: Attested | undefined;
 }
 
 /** The parts of every leaf under one issuer that do not change, encoded once. */
@@ -68,7 +72,7 @@ export function leafFields(
   serial: Uint8Array,
   validity: Validity,
 ): CertificateFields {
-  const { id, dnsNames, spki, crl, role = 'workload' } = subject;
+  const { id, dnsNames, spki, crl, attested, role = 'workload' } = subject;
   return {
     serial,
     issuer: template.issuer,
@@ -81,6 +85,7 @@ export function leafFields(
       template.purposes[role],
       extension.subjectKeyIdentifier(extension.keyIdentifierOf(spki, 'csr_key')),
       extension.subjectAltName({ uris: [id], dnsNames, critical: true }),
+      ...(attested === undefined ? [] : [attestedExtension(attested)]),
     ],
   };
 }

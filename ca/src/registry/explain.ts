@@ -8,6 +8,7 @@ import { standing } from '@chancery/shared/policy/resources/until.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { matchFacts } from './earn.ts';
 import type { Facts } from './identity/facts.ts';
+import type { Earned } from './identity/identity.ts';
 import type { Resource, ResourceSet } from './resources.ts';
 
 export interface Explanation {
@@ -39,8 +40,16 @@ export function explainFacts(set: ResourceSet, facts: Facts, now: Date): Explana
     allow: true,
     rule: earned[0]?.identity ?? '',
     spiffeIds: earned.map(({ id }) => id),
-    lines: [...given, ...why.map((each) => `no: ${each}`)],
+    lines: [...given, ...saidBy(earned[0]), ...why.map((each) => `no: ${each}`)],
   };
+}
+
+/** What the certificate says besides, for the conditions of rules. */
+function saidBy(earned: Earned | undefined): readonly string[] {
+  const said = [...(earned?.attributes ?? [])].map(
+    ([name, value]) => `caller.attributes.${name} is ${value}`,
+  );
+  return said.length === 0 ? [] : [`its certificate says: ${said.join(', ')}`];
 }
 
 /** The decision that a gateway would make by this set of resources. */

@@ -1,5 +1,6 @@
 /** The call that is decided about: caller, server, what is used, arguments, time and session. */
 import type { JsonObject } from '../ground/json.ts';
+import type { Attested } from '../spiffe/attested.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 
 /**
@@ -30,6 +31,8 @@ export interface Call {
   readonly arguments?: JsonObject | undefined;
   /** The start of the caller's certificate. */
   readonly certifiedAt?: Date | undefined;
+  /** What the caller's certificate says that the CA attested. */
+  readonly attested?: Attested | undefined;
   /** The IP address at the caller's end of the connection. */
   readonly source?: string | undefined;
   readonly now?: Date | undefined;

@@ -9,6 +9,7 @@ import type { Extension, TbsCertificate } from './certificate.ts';
 import { type GeneralName, NAME, readGeneralName, readGeneralNames } from './names.ts';
 
 export const OID = {
+  subjectDirectoryAttributes: '2.5.29.9',
   subjectKeyIdentifier: '2.5.29.14',
   keyUsage: '2.5.29.15',
   subjectAltName: '2.5.29.17',
@@ -62,7 +63,11 @@ const WRITTEN: ReadonlyMap<string, Uint8Array> = new Map(Object.values(OID).map(
 const CRITICAL = der.boolean(true);
 
 /** A whole Extension, for `CertificateFields.extensions`. */
-function extension(id: (typeof OID)[keyof typeof OID], critical: boolean, value: Uint8Array): Uint8Array {
+export function extension(
+  id: (typeof OID)[keyof typeof OID],
+  critical: boolean,
+  value: Uint8Array,
+): Uint8Array {
   const type = WRITTEN.get(id) ?? der.oid(id);
   return critical ? der.sequence(type, CRITICAL, der.octets(value)) : der.sequence(type, der.octets(value));
 }
@@ -225,7 +230,8 @@ export function keyIdentifierOf(spki: Uint8Array, code: Refusal): Uint8Array {
   return hash('sha256', info.bitBytes('public key'), 'buffer').subarray(0, 20);
 }
 
-function readValue<T>(
+/** The value of an extension, read to its end; undefined if there is no such extension. Throws `code`. */
+export function readValue<T>(
   from: Extended,
   id: string,
   code: Refusal,

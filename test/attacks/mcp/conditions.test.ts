@@ -5,6 +5,7 @@ import { decide } from '@chancery/shared/policy/decide.ts';
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access } from '@chancery/shared/policy/resources/access.ts';
 import { McpServer } from '@chancery/shared/policy/resources/server.ts';
+import type { Attested } from '@chancery/shared/spiffe/attested.ts';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import {
   callerOf,
@@ -189,6 +190,50 @@ test.each([
   expect(await forwarded('legacy', '{}')).toBe(allowed ? '{}' : undefined);
 });
 
+describe('M197 what the caller’s certificate says is decided by', () => {
+  const attributes = new Map([['aws.account', '42']]);
+  const by = 'caller.attributes.aws.account == "42" && caller.platform == "aws"';
+  const genuine = { platform: 'aws', attributes };
+  test.each<[string, Attested | undefined, string, boolean]>([
+    ['that has it', genuine, by, true],
+    ['of another platform', { ...genuine, platform: 'oidc/aws' }, by, false],
+    ['that says nothing', undefined, by, false],
+    [
+      'that does not say it, for an attribute that is not that',
+      genuine,
+      'caller.attributes.aws.region != "x"',
+      false,
+    ],
+    ['that does not say it, for one that is not there', genuine, '!has(caller.attributes.aws.region)', true],
+  ])('by a certificate %s', async (_, attested, text, allowed) => {
+    publish(when(text));
+    const body = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{}}}`;
+    const { json } = await caller.post(body, {}, world.td.svid(TRIAGE, 3600, attested));
+    expect(json.error?.code).toBe(allowed ? undefined : -31403);
+    expect(server.seen).toHaveLength(allowed ? 1 : 0);
+  });
+
+  test('in lists, too', async () => {
+    publish(when(by));
+    const shown = async (platform: string) => {
+      const svid = world.td.svid(TRIAGE, 3600, { platform, attributes });
+      const { json } = await caller.post(rpc('tools/list', {}, 1), {}, svid);
+      return json.result?.tools.map(({ name }) => name);
+    };
+    expect(await shown('aws')).toEqual(['echo']);
+    expect(await shown('tpm')).toEqual([]);
+  });
+
+  test('and by nothing that the client says', async () => {
+    publish(when(by));
+    const said = '"attributes":{"aws":{"account":"42"}},"platform":"aws"';
+    const params = `{"name":"echo","arguments":{${said}},"_meta":{${said}},"caller":{${said}}}`;
+    const body = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${params}}`;
+    await caller.post(body);
+    expect(server.seen).toEqual([]);
+  });
+});
+
 describe('M114 the work of one condition is bounded', () => {
   const within = (ms: number, ask: () => unknown): void => {
     const started = process.cpuUsage();
@@ -251,7 +296,7 @@ describe('M114 the work of one condition is bounded', () => {
 describe('M116 a condition on what its calls may lack', () => {
   test.each([
     ['a name that there is not', 'user == "root"', /column 1: there is no user in a condition/],
-    ['attributes', 'caller.attributes.team == "a"', /there is no caller.attributes in a condition/],
+    ['a field that there is not', 'caller.labels.team == "a"', /there is no caller.labels in a condition/],
     ['a session in either era', 'session.id != ""', /McpServer\/everything needs era: legacy/],
   ])('%s is refused when the policy is read', (_, text, says) => {
     expect(() => policyOf(when(text))).toThrow(says);

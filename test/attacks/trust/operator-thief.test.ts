@@ -60,7 +60,8 @@ async function thiefOf({ ca }: typeof served) {
   const mint = async (id: string, role: 'ca' | 'operator') => {
     const key = generateKey();
     const times = { notBefore: new Date(Date.now() - 10_000), notAfter: new Date(Date.now() + HOUR_MS) };
-    const subject = { id: parseSpiffeId(id), dnsNames: [], spki: spkiOf(key), role, crl: false };
+    const said = { role, crl: false, attested: undefined };
+    const subject = { id: parseSpiffeId(id), dnsNames: [], spki: spkiOf(key), ...said };
     const tbs = writeTbs(
       leafFields(above, subject, randomBytes(20).fill(0x41, 0, 1), times),
       signer.algorithm,

@@ -6,6 +6,7 @@ import * as der from '@chancery/shared/der/write.ts';
 import { concat, utf8 } from '@chancery/shared/ground/bytes.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
+import { attestedExtension, readAttested } from '@chancery/shared/x509/attested.ts';
 import { type Certificate, parseCertificate, publicKeyOf } from '@chancery/shared/x509/certificate.ts';
 import { assembleCertificate } from '@chancery/shared/x509/compose/tbs.ts';
 import { verifyCsr } from '@chancery/shared/x509/csr.ts';
@@ -235,4 +236,35 @@ function cut(input: Uint8Array): readonly Uint8Array[] {
   return found;
 }
 
-export const DER: readonly Target[] = [elements, certificate, csr, chain, signedChain];
+const attested: Target = {
+  name: 'attested',
+  says: 'what leaves say of workloads: refused, or read and written again',
+  shape: 'der',
+  maxBytes: 16 * 1024,
+  open: () => ({
+    seeds: [
+      { platform: 'aws', attributes: new Map([['aws.account', '42']]) },
+      {
+        platform: 'aws+kubernetes/eu-1',
+        attributes: new Map([
+          ['kubernetes.namespace', 'prod'],
+          ['aws.arn', 'arn:aws:iam::42:role/é=x'],
+        ]),
+      },
+    ].map((each) => contentOf(attestedExtension(each))),
+    run: (value) => {
+      const id = x509.OID.subjectDirectoryAttributes;
+      const read = readAttested({ extensions: new Map([[id, { critical: false, value }]]) }, 'svid');
+      return contentOf(attestedExtension(read));
+    },
+  }),
+};
+
+/** What the OCTET STRING of an extension that is not critical holds. */
+function contentOf(whole: Uint8Array): Uint8Array {
+  const fields = new DerReader(whole, 'der').sequence('extension');
+  fields.oid('type');
+  return fields.octets('value');
+}
+
+export const DER: readonly Target[] = [elements, certificate, csr, attested, chain, signedChain];

@@ -34,6 +34,7 @@ test('facts that fit earn a SPIFFE ID, its names and its lifetime', () => {
     dnsNames: ['github.tools.svc'],
     keyReuse: false,
     crl: true,
+    attributes: new Map(),
   });
 });
 
@@ -47,8 +48,53 @@ test('a certificate can be without the name of a list', () => {
   expect(compiled({ x509: { crl: false } }).earn(facts)).toMatchObject({ crl: false });
 });
 
+describe('what a certificate says', () => {
+  const saying = (...attributes: string[]) => compiled({ x509: { attributes } });
+
+  test('is what the Identity names, by full names, where it is attested', () => {
+    const identity = saying('zone', 'kubernetes.account', 'node');
+    const said = identity.earn(withAttributes({ image: 'x' })).attributes;
+    expect([...said]).toEqual([
+      ['kubernetes.zone', 'tools'],
+      ['kubernetes.account', 'github'],
+    ]);
+  });
+
+  test.each(['', 'x'.repeat(257), 'é'.repeat(129), 'a\nb', 'a\u202eb', 'a\ud800'])(
+    'is not %j: such facts earn nothing',
+    (image) => {
+      const says = /^pods: x509.attributes: kubernetes.image is empty, longer than 256 bytes or not text$/;
+      expect(() => saying('image').earn(withAttributes({ image }))).toThrow(refusal('no_identity', says));
+    },
+  );
+
+  test('may be as long as it may be', () => {
+    const image = 'é'.repeat(128);
+    const { attributes } = saying('image').earn(withAttributes({ image }));
+    expect(attributes.get('kubernetes.image')).toBe(image);
+  });
+});
+
 describe('a resource is refused', () => {
   test.each<[string, object, Refusal, RegExp]>([
+    [
+      'whose certificate says what another platform proves',
+      { x509: { attributes: ['aws.account'] } },
+      'resource',
+      /^\{aws.account\}: expected one of \{kubernetes/,
+    ],
+    [
+      'whose certificate says what is not a name',
+      { x509: { attributes: ['Zone'] } },
+      'resource',
+      /^x509.attributes: "kubernetes.Zone" is not the name of an attribute$/,
+    ],
+    [
+      'whose certificate says a thing twice',
+      { x509: { attributes: ['zone', 'kubernetes.zone'] } },
+      'resource',
+      /^x509.attributes names an attribute twice$/,
+    ],
     [
       'of another trust domain',
       { id: 'spiffe://test.example/a' },

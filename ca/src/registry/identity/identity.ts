@@ -5,11 +5,17 @@ import { ensure } from '@chancery/shared/ground/errors.ts';
 import { type Condition, compileCondition } from '@chancery/shared/policy/condition/condition.ts';
 import { Owner, ResourceName } from '@chancery/shared/policy/resources/fields.ts';
 import { endOf, ReviewBy, Until } from '@chancery/shared/policy/resources/until.ts';
+import {
+  isAttributeName,
+  isAttributeValue,
+  MAX_ATTRIBUTES,
+  MAX_VALUE_BYTES,
+} from '@chancery/shared/spiffe/attested.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { isReserved } from '@chancery/shared/spiffe/reserved.ts';
 import { z } from 'zod';
 import { type Facts, provenBy, type Scope, scopeOf } from './facts.ts';
-import { compileTemplate, type Template } from './template.ts';
+import { compileTemplate, ensureNamesKind, type Template } from './template.ts';
 
 /** A label of RFC 1123 or several joined by dots. A wildcard has no place in an issued name. */
 const DNS_NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
@@ -54,6 +60,12 @@ export const IdentityResource = z.strictObject({
         .boolean()
         .optional()
         .describe('Whether it names the list (CRL) of its issuer, where the CA has crl.url (default: true).'),
+      attributes: z
+        .array(z.string())
+        .min(1)
+        .max(MAX_ATTRIBUTES)
+        .optional()
+        .describe('Attested attributes, or kind.attribute, that it says; `when` of rules may read them.'),
     })
     .prefault({})
     .describe('The certificate.'),
@@ -72,6 +84,8 @@ export interface Earned {
   readonly keyReuse: boolean;
   /** Whether the certificate names the list of its issuer, where the CA says where lists are. */
   readonly crl: boolean;
+  /** What the certificate says, by `kind.name`; of what it is to say, what is attested. */
+  readonly attributes: ReadonlyMap<string, string>;
   /** The end of the identity: no certificate outlives it. */
   readonly notBeyond?: Date;
 }
@@ -101,6 +115,7 @@ export function compileIdentity(resource: IdentityResource, trustDomain: TrustDo
     `x509.ttl must be between ${MIN_TTL_SECONDS}s and ${MAX_TTL_SECONDS / 86_400}d; found ${resource.x509.ttl}`,
   );
   const names = resource.x509.dnsNames.map((text) => compileDnsName(text, platforms));
+  const travelling = travellingOf(resource.x509.attributes ?? [], platforms);
   const when = resource.when === undefined ? undefined : compileCondition(resource.when);
   const { name } = resource;
   const end = endOf(resource);
@@ -129,7 +144,8 @@ export function compileIdentity(resource: IdentityResource, trustDomain: TrustDo
       );
       const dnsNames = names.map((each) => dnsName(name, each, scope));
       const { keyReuse, crl = true } = resource.x509;
-      const given = { identity: name, id: earned, ttlSeconds, dnsNames, keyReuse, crl };
+      const attributes = attributesOf(name, travelling, scope);
+      const given = { identity: name, id: earned, ttlSeconds, dnsNames, keyReuse, crl, attributes };
       return { ...given, ...(end && { notBeyond: end }) };
     },
     fits,
@@ -202,4 +218,29 @@ function filled(what: string, template: Template, scope: Scope): string {
     `${what} needs {${missing}}, which is not attested or not letters, digits, ".", "_" and "-"`,
   );
   return template.fill(scope);
+}
+
+/** By their full names. Throws resource. */
+function travellingOf(names: readonly string[], platforms: readonly string[]): readonly string[] {
+  const full = names.map((name) => {
+    ensureNamesKind(name, platforms);
+    return name.includes('.') ? name : `${attributePrefix(platforms[0] ?? '')}.${name}`;
+  });
+  const odd = full.find((name) => !isAttributeName(name));
+  ensure(odd === undefined, 'resource', `x509.attributes: "${odd}" is not the name of an attribute`);
+  ensure(new Set(full).size === full.length, 'resource', 'x509.attributes names an attribute twice');
+  return full;
+}
+
+/** What is not attested is left out. Throws no_identity for a value that a certificate cannot have. */
+function attributesOf(name: string, names: readonly string[], scope: Scope): ReadonlyMap<string, string> {
+  const given = new Map<string, string>();
+  for (const each of names) {
+    const value = scope.valueOf(each);
+    if (value === undefined) continue;
+    const says = `${name}: x509.attributes: ${each} is empty, longer than ${MAX_VALUE_BYTES} bytes or not text`;
+    ensure(isAttributeValue(value), 'no_identity', says);
+    given.set(each, value);
+  }
+  return given;
 }

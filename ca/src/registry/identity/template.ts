@@ -58,8 +58,8 @@ function pastPiece(text: string, ends: ReadonlySet<number>): Set<number> {
   return past;
 }
 
-/** A name that no platform of the identity can prove would never be filled. */
-function ensureNamesKind(name: string, platforms: readonly string[]): void {
+/** A name that no platform of the identity can prove would never be filled. Throws resource. */
+export function ensureNamesKind(name: string, platforms: readonly string[]): void {
   const kinds = platforms.map(attributePrefix);
   const [kind, attribute] = name.split('.');
   const known = attribute === undefined ? kinds.length === 1 : kinds.includes(kind ?? '');

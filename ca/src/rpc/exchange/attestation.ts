@@ -98,7 +98,7 @@ export const issueX509 = (deps: AttestationDeps) =>
     'IssueX509',
     IdentityService.issueX509,
     async (request: IssueX509Request, caller): Promise<IssueX509Response> => {
-      const { record } = await certified(caller, deps);
+      const { record, svid } = await certified(caller, deps);
       const { csrs, succeeds } = request;
       deps.limits.call('IssueX509', nodeName(record), Math.min(Math.max(csrs.length, 1), MAX_CSRS));
       ensure(
@@ -121,6 +121,7 @@ export const issueX509 = (deps: AttestationDeps) =>
             platform,
             node,
             identity,
+            attributes: svid.attested.attributes,
             origin,
             succeeds: old?.serial,
             key,

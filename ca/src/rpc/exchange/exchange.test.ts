@@ -7,9 +7,11 @@ import {
 import { addSeconds, unixSeconds } from '@chancery/shared/ground/clock.ts';
 import { IdentityError, type Refusal } from '@chancery/shared/ground/errors.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
+import { attestedExtension } from '@chancery/shared/x509/attested.ts';
 import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
-import { verifyCsr, writeCsr } from '@chancery/shared/x509/csr.ts';
+import { verifyCsr, writeCsr, writeRequest } from '@chancery/shared/x509/csr.ts';
 import { crlDistributionPoint, readCrlDistributionPoints } from '@chancery/shared/x509/extensions.ts';
+import { EMPTY_NAME } from '@chancery/shared/x509/names.ts';
 import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import {
@@ -331,6 +333,29 @@ describe('more certificates', () => {
     const { response } = await ask(caller, [csr]);
     const [derived] = (response as { issued: { chain: Buffer[] }[] }).issued;
     expect(urlOf(derived?.chain[0] ?? Buffer.alloc(0))).toEqual(crl ? [list] : undefined);
+  });
+
+  test('say of the workload what the caller’s says, whatever the request asks for', async () => {
+    facts = { ...facts, attributes: { zone: 'a', rack: '7' } };
+    await applied(rpc, { ...identity, x509: { attributes: ['zone'] } });
+    const wished = attestedExtension({ platform: 'tpm', attributes: new Map([['fake.zone', 'b']]) });
+    const key = generateKey();
+    const wishing = await writeRequest(signerOf(key), { subject: EMPTY_NAME, extensions: [wished] });
+    const call = begin();
+    call.say(hello({ csr: Buffer.from(wishing) }));
+    call.say(answer(await challenged(call)));
+    const { message } = await call.next();
+    const chain = message?.$case === 'issued' ? message.value.chain : [];
+    const verified = (der: readonly Uint8Array[], now: Date) =>
+      verifySvid(der, rpc.authorities.bundle.current(), now);
+    const said = { platform: 'fake', attributes: new Map([['fake.zone', 'a']]) };
+    expect(verified(chain, rpc.clock.now()).attested).toEqual(said);
+    // The Identity has none by now: a derived certificate says what the one says that it comes of.
+    await applied(rpc, identity);
+    const caller = { ...(await certifiedCaller(rpc)).caller, svid: (now: Date) => verified(chain, now) };
+    const { response } = await ask(caller, [Buffer.from(await writeCsr(signerOf(generateKey())))]);
+    const [derived] = (response as { issued: { chain: Buffer[] }[] }).issued;
+    expect(verified(derived?.chain ?? [], rpc.clock.now()).attested).toEqual(said);
   });
 
   test.each([0, 65])('are refused for %i requests', async (count) => {

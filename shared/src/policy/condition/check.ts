@@ -13,7 +13,7 @@ export type Name = (typeof NAMES)[number];
 
 /** Names that are read by field only. */
 const FIELDS: Readonly<Record<string, readonly string[]>> = {
-  caller: ['id', 'certificateAge'],
+  caller: ['id', 'certificateAge', 'platform', 'attributes'],
   session: ['id'],
 };
 /** As in `type(args.n) == string`. */
@@ -165,8 +165,7 @@ class Checker {
   }
 }
 
-const fieldsOf = (name: string): string =>
-  (FIELDS[name] ?? []).map((field) => `${name}.${field}`).join(' and ');
+const fieldsOf = (name: string): string => (FIELDS[name] ?? []).map((field) => `${name}.${field}`).join(', ');
 
 function unknownName(name: string): string {
   const meant = nearest(name, NAMES);

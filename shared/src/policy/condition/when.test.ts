@@ -8,6 +8,13 @@ const NOW = new Date('2026-12-01T12:00:00Z');
 const given: Call = {
   caller: parseSpiffeId('spiffe://prod.example/agents/triage'),
   certifiedAt: new Date(NOW.getTime() - 600_000),
+  attested: {
+    platform: 'kubernetes/eu-1',
+    attributes: new Map([
+      ['kubernetes.namespace', 'prod'],
+      ['kubernetes.constructor', 'x'],
+    ]),
+  },
   server: 'github',
   what: toolNamed('create_issue'),
   now: NOW,
@@ -36,6 +43,13 @@ describe('a condition on what is known of every call', () => {
     ['caller.id.startsWith("spiffe://prod.example/agents/")', true],
     ['caller.certificateAge < duration("15m")', true],
     ['caller.certificateAge < duration("5m")', false],
+    ['caller.platform == "kubernetes/eu-1"', true],
+    ['caller.attributes.kubernetes.namespace == "prod"', true],
+    ['caller.attributes["kubernetes"]["namespace"] == "dev"', false],
+    ['caller.attributes.kubernetes.constructor == "x"', true],
+    ['has(caller.attributes.aws)', false],
+    ['has(caller.attributes.kubernetes.toString)', false],
+    ['"kubernetes" in caller.attributes && size(caller.attributes) == 1', true],
     ['server == "github" && tool == "create_issue"', true],
     ['now < timestamp("2026-12-31T00:00:00Z")', true],
     ['now.getHours("Europe/Berlin") == 13', true],
@@ -118,7 +132,12 @@ describe('a condition on arguments', () => {
 });
 
 describe('what is unknown', () => {
-  const unknown: Partial<Call> = { session: undefined, source: undefined, now: undefined };
+  const unknown: Partial<Call> = {
+    attested: undefined,
+    session: undefined,
+    source: undefined,
+    now: undefined,
+  };
   test.each([
     ['args.owner == "acme"', 'args is not known'],
     ['has(args.force)', 'args is not known'],
@@ -129,8 +148,24 @@ describe('what is unknown', () => {
     ['source != ""', 'source is not known'],
     ['now > timestamp("2026-01-01T00:00:00Z")', 'now is not known'],
     ['caller.certificateAge < duration("1h")', 'field not found: certificateAge'],
+    ['caller.platform != "tpm"', 'field not found: platform'],
+    ['has(caller.attributes.aws)', 'field not found: attributes'],
   ])('%s', (condition, says) => {
     expect(answer(condition, undefined, unknown)).toBe(`cannot be decided: ${says}`);
+  });
+
+  test.each([
+    ['caller.attributes.aws.account == "1"', 'field not found: aws'],
+    ['caller.attributes.kubernetes.zone != "a"', 'field not found: zone'],
+  ])('of what a certificate can say: %s', (condition, says) => {
+    expect(answer(condition)).toBe(`cannot be decided: ${says}`);
+  });
+
+  test('is nothing of a certificate that says nothing', () => {
+    const attested = { platform: undefined, attributes: new Map<string, string>() };
+    expect(answer('caller.attributes == {}', undefined, { attested })).toBe(true);
+    const says = 'cannot be decided: field not found: platform';
+    expect(answer('caller.platform == "tpm"', undefined, { attested })).toBe(says);
   });
 
   test('does not matter where the rest decides', () => {

@@ -1,5 +1,7 @@
 /** `when` of a rule: a condition in CEL on the call, the same for every call of the same content. */
 import type { CelInput, CelResult } from '@bufbuild/cel';
+import type { JsonObject } from '../../ground/json.ts';
+import type { Attested } from '../../spiffe/attested.ts';
 import type { Call } from '../call.ts';
 import { Memo } from '../memo.ts';
 import { checkCondition, type Name, parsed } from './check.ts';
@@ -60,10 +62,12 @@ function variablesOf(call: Call, reads: ReadonlySet<Name>): Variables {
 const unknown = (says: string) => engine().celError(says) as unknown as CelInput;
 
 const VALUES: Readonly<Record<Name, (call: Call) => CelInput | undefined>> = {
-  caller: ({ caller, certifiedAt, now }) => {
+  caller: ({ caller, certifiedAt, attested, now }) => {
     const fields = new Map<string, CelInput>([['id', caller]]);
     if (certifiedAt !== undefined && now !== undefined)
       fields.set('certificateAge', { $typeName: 'google.protobuf.Duration', ...split(now, certifiedAt) });
+    if (attested?.platform !== undefined) fields.set('platform', attested.platform);
+    if (attested !== undefined) fields.set('attributes', celOf(byKind(attested)));
     return engine().celMap(fields);
   },
   server: ({ server }) => server,
@@ -77,6 +81,23 @@ const VALUES: Readonly<Record<Name, (call: Call) => CelInput | undefined>> = {
   now: ({ now }) => now && { $typeName: 'google.protobuf.Timestamp', ...split(now, new Date(0)) },
   source: ({ source }) => source,
 };
+
+const nested = new WeakMap<Attested, JsonObject>();
+
+/** `aws.account` is read as `caller.attributes.aws.account`. */
+function byKind(attested: Attested): JsonObject {
+  const known = nested.get(attested);
+  if (known !== undefined) return known;
+  const kinds: Record<string, Record<string, string>> = Object.create(null);
+  for (const [full, value] of attested.attributes) {
+    const [kind = '', name = ''] = full.split('.');
+    const own = kinds[kind] ?? Object.create(null);
+    own[name] = value;
+    kinds[kind] = own;
+  }
+  nested.set(attested, kinds);
+  return kinds;
+}
 
 /** The time from one to the other. */
 function split(to: Date, from: Date): { readonly seconds: bigint; readonly nanos: number } {

@@ -13,6 +13,7 @@ import { DerReader } from '../../der/read.ts';
 import * as der from '../../der/write.ts';
 import { generateKey, type KeyAlgorithm, spkiOf } from '../../keys/key.ts';
 import { parseSpiffeId, parseTrustDomain } from '../../spiffe/id.ts';
+import { attestedExtension } from '../attested.ts';
 import * as x509 from '../extensions.ts';
 import { type AuthorityOrder, lintAuthority, lintSvid, type SvidOrder } from './lint.ts';
 import { type CertificateFields, commonName, writeTbs } from './tbs.ts';
@@ -31,6 +32,7 @@ function critical(whole: Uint8Array): Uint8Array {
   return extension(fields.oid('it'), true, fields.octets('it'));
 }
 const strange = extension('1.2.3.4', false, der.sequence());
+const said = { platform: 'tpm', attributes: new Map([['tpm.pcr', 'x']]) };
 const otherSpki = spkiOf(generateKey());
 
 describe('an SVID', () => {
@@ -57,6 +59,7 @@ describe('an SVID', () => {
     ).not.toThrow();
     expect(() => lint(names([id], [], false), { subject: commonName('web') })).not.toThrow();
     const crlUrl = 'http://crl.prod.example/40aa.crl';
+    expect(() => lint({ attested: attestedExtension(said) }, {}, { attested: said })).not.toThrow();
     expect(() => lint({ crl: x509.crlDistributionPoint(crlUrl) }, {}, { crlUrl })).not.toThrow();
   });
 
@@ -115,6 +118,34 @@ describe('an SVID', () => {
       { authority: x509.authorityKeyIdentifier(keyIdOf(root)) },
       {},
       /identifier is not the authority/,
+    ],
+    [
+      'that says what was not ordered',
+      { attested: attestedExtension(said) },
+      {},
+      /are not those that were ordered/,
+    ],
+    ['that does not say what was', {}, {}, /are not those that were ordered/, { attested: said }],
+    [
+      'that says something else',
+      { attested: attestedExtension({ ...said, attributes: new Map([['tpm.pcr', 'y']]) }) },
+      {},
+      /are not those that were ordered/,
+      { attested: said },
+    ],
+    [
+      'of another platform',
+      { attested: attestedExtension({ ...said, platform: 'aws' }) },
+      {},
+      /are not those that were ordered/,
+      { attested: said },
+    ],
+    [
+      'that says it critically',
+      { attested: critical(attestedExtension(said)) },
+      {},
+      /attested attributes are critical/,
+      { attested: said },
     ],
     ['with an extension that was not ordered', { strange }, {}, /1.2.3.4 is not in the profile/],
     [

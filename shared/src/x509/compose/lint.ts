@@ -5,10 +5,12 @@
 import { equal } from '../../ground/bytes.ts';
 import { ensure, IdentityError } from '../../ground/errors.ts';
 import { algorithmOf } from '../../keys/key.ts';
+import type { Attested } from '../../spiffe/attested.ts';
 import type { SpiffeId, TrustDomain } from '../../spiffe/id.ts';
 import { trustDomainId } from '../../spiffe/id.ts';
 import { isReserved, roleNamedBy } from '../../spiffe/reserved.ts';
 import { IDENTIFIER } from '../algorithm.ts';
+import { readAttested } from '../attested.ts';
 import { type Certificate, parseTbs, type TbsCertificate } from '../certificate.ts';
 import {
   EKU,
@@ -41,6 +43,8 @@ export interface SvidOrder {
   readonly spki: Uint8Array;
   /** The only CRL distribution point; none by default. */
   readonly crlUrl?: string | undefined;
+  /** What it says of the workload; nothing by default. */
+  readonly attested?: Attested | undefined;
 }
 
 export interface AuthorityOrder {
@@ -69,6 +73,7 @@ const LEAF_EXTENSIONS: readonly string[] = [
   OID.authorityKeyIdentifier,
   OID.extKeyUsage,
   OID.crlDistributionPoints,
+  OID.subjectDirectoryAttributes,
 ];
 const AUTHORITY_EXTENSIONS: readonly string[] = [
   OID.subjectKeyIdentifier,
@@ -88,6 +93,7 @@ export function lintSvid(tbs: Uint8Array, order: SvidOrder): void {
   lintExtensions(found, LEAF_EXTENSIONS);
   lintCrlUrl(found, order.crlUrl);
   lintSvidNames(found, order);
+  lintAttested(found, order.attested);
 
   lintCritical(found, OID.basicConstraints);
   ensure(
@@ -209,6 +215,18 @@ function lintSvidNames(found: TbsCertificate, { id, dnsNames = [] }: SvidOrder):
   ensure(asOrdered, 'lint', 'DNS names are not those that were ordered');
   ensureWellFormed(names, 'lint');
   if (isEmptyName(found.subject)) lintCritical(found, OID.subjectAltName);
+}
+
+function lintAttested(found: TbsCertificate, ordered: Attested | undefined): void {
+  const { platform, attributes } = readAttested(found, 'lint');
+  const expected = ordered?.attributes ?? new Map();
+  const isOrdered =
+    platform === ordered?.platform &&
+    attributes.size === expected.size &&
+    [...attributes].every(([name, value]) => expected.get(name) === value);
+  ensure(isOrdered, 'lint', 'attested attributes are not those that were ordered');
+  const critical = found.extensions.get(OID.subjectDirectoryAttributes)?.critical ?? false;
+  ensure(!critical, 'lint', 'attested attributes are critical');
 }
 
 function lintKeyUsage(found: TbsCertificate, expected: readonly number[]): void {

@@ -5,6 +5,7 @@
 import { hash } from 'node:crypto';
 import { hex } from '../../ground/bytes.ts';
 import { ensure, IdentityError, isRefusal } from '../../ground/errors.ts';
+import type { Attested } from '../../spiffe/attested.ts';
 import type { Bundle } from '../../spiffe/bundle.ts';
 import {
   parseSpiffeId,
@@ -14,6 +15,7 @@ import {
   trustDomainOf,
 } from '../../spiffe/id.ts';
 import type { Role } from '../../spiffe/reserved.ts';
+import { readAttested } from '../attested.ts';
 import { type Certificate, parseCertificate, type TbsCertificate } from '../certificate.ts';
 import {
   EKU,
@@ -36,6 +38,7 @@ export interface VerifiedSvid {
   readonly serial: string;
   /** SHA-256 of the keys of the authorities above it, the anchor last, hexadecimal. */
   readonly authorities: readonly string[];
+  readonly attested: Attested;
 }
 
 /** Our chains have two: leaf and issuing intermediate. */
@@ -59,7 +62,8 @@ export function verifySvid(chain: readonly Uint8Array[], bundle: Bundle, now: Da
   ensure(domain === bundle.trustDomain, 'svid', `${id} is not of trust domain ${bundle.trustDomain}`);
   const [, ...issuers] = verifyPath({ leaf, intermediates, anchors: anchorsOf(bundle), now });
   const authorities = issuers.map(keyNameOf);
-  return { id, certificate: leaf, notAfter: leaf.notAfter, serial: hex(leaf.serial), authorities };
+  const attested = readAttested(leaf, 'svid');
+  return { id, certificate: leaf, notAfter: leaf.notAfter, serial: hex(leaf.serial), authorities, attested };
 }
 
 /** SHA-256 of the certificate's SubjectPublicKeyInfo, hexadecimal: how revocations and pins name a key. */

@@ -12,6 +12,7 @@ const NOW = new Date('2026-12-01T12:00:00Z');
 const CALL: Call = {
   caller: parseSpiffeId('spiffe://prod.example/agents/triage'),
   certifiedAt: new Date(NOW.getTime() - 60_000),
+  attested: { platform: 'aws', attributes: new Map([['aws.account', '42']]) },
   server: 'github',
   what: toolNamed('create_issue'),
   now: NOW,
@@ -26,6 +27,7 @@ const SEEDS: readonly object[] = [
     args: { l: ['a'] },
   },
   { when: 'caller.certificateAge < duration("1h") && source.startsWith("192.")', args: {} },
+  { when: 'caller.attributes.aws.account == args.a || !has(caller.attributes.x.y)', args: { a: '42' } },
   {
     when: '!("force" in args) && args.t.contains(args.p) && int(args.id) % 2 == 0',
     args: { t: 'ab', p: 'b', id: 4 },

@@ -16,9 +16,11 @@ import { Access } from '@chancery/shared/policy/resources/access.ts';
 import { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { parseTarget, type Revocation } from '@chancery/shared/revocation/revocation.ts';
 import { type RevocationSet, revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import type { Attested } from '@chancery/shared/spiffe/attested.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseSpiffeId, parseTrustDomain, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
+import { attestedExtension } from '@chancery/shared/x509/attested.ts';
 import { type Made, makeAuthority, makeLeaf } from '../../certificates.ts';
 
 const TD = parseTrustDomain('prod.example');
@@ -36,8 +38,10 @@ export class TrustDomainInMemory {
     sequence: 1n,
   });
 
-  svid(spiffeId: SpiffeId, seconds = 3600): Svid {
-    const { certificate, key } = makeLeaf(spiffeId, this.root, { fields: around(seconds) });
+  /** `attested` is what the certificate says besides. */
+  svid(spiffeId: SpiffeId, seconds = 3600, attested?: Attested): Svid {
+    const extensions = attested === undefined ? {} : { attested: attestedExtension(attested) };
+    const { certificate, key } = makeLeaf(spiffeId, this.root, { fields: around(seconds), extensions });
     const { notBefore, notAfter } = certificate;
     return { id: spiffeId, chain: [certificate.der], key, notBefore, notAfter, renewAfter: notAfter };
   }

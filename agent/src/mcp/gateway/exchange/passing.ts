@@ -12,6 +12,7 @@ import { denial } from '../../wire/answer/reply.ts';
 import { deniedMeanwhile } from '../judge/judge.ts';
 import { mayAsk, told } from '../judge/told.ts';
 import type { PendingRequest, Session } from '../sessions.ts';
+import { type Whose, whoseOf } from '../whose.ts';
 import { narrowAnswer } from './answers.ts';
 import type { ExchangeFacts, Gate } from './gate.ts';
 
@@ -120,9 +121,8 @@ export class Passing {
     return { ...this.#where, what, now: this.#gate.clock.now(), session: this.session?.id };
   }
 
-  get #where(): Pick<Call, 'caller' | 'certifiedAt' | 'source' | 'server'> {
+  get #where(): Whose & Pick<Call, 'server'> {
     const { peer, call } = this.#facts;
-    const whose = { caller: peer.id, certifiedAt: peer.certificate.notBefore, source: call.source };
-    return { ...whose, server: this.#gate.server };
+    return { ...whoseOf(peer, call), server: this.#gate.server };
   }
 }

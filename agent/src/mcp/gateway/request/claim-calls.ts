@@ -11,20 +11,20 @@ import { ensureJson } from '../../wire/http-body.ts';
 import { deniedMeanwhile } from '../judge/judge.ts';
 import type { Allows, ClaimTerms } from '../peers/open-call.ts';
 import type { Peers } from '../peers/peers.ts';
+import { whoseOf } from '../whose.ts';
 import { letIn } from './handle.ts';
 import type { Named, Served } from './served.ts';
 
 /** Whether the policy lets a caller go on with an open call at its server, or reach any of these servers. */
 export const allowsBy =
   (policy: Policy, servers: readonly string[], now: Date): Allows =>
-  ({ id: caller, certificate }, call) => {
-    const reaches = (server: string): boolean => decideServer(policy, caller, server).allow;
+  (peer, call) => {
+    const reaches = (server: string): boolean => decideServer(policy, peer.id, server).allow;
     if (call === undefined) return servers.some(reaches);
-    const { server, what, session, source } = call;
+    const { server, what, session } = call;
     if (server === undefined) return true;
     if (what === undefined) return reaches(server);
-    const whose = { caller, certifiedAt: certificate.notBefore, source };
-    return deniedMeanwhile(policy, { ...whose, server, what, session, now }) === undefined;
+    return deniedMeanwhile(policy, { ...whoseOf(peer, call), server, what, session, now }) === undefined;
   };
 
 /** The terms by the current policy. */

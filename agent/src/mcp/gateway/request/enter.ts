@@ -17,6 +17,7 @@ import { ensureEra } from '../judge/era.ts';
 import { judge, type Verdict } from '../judge/judge.ts';
 import type { Ruling } from '../records/fields.ts';
 import { addPending, ensureNew, type Pending, type PendingRequest, type Session } from '../sessions.ts';
+import { whoseOf } from '../whose.ts';
 import type { Begun, Seen } from './inbound.ts';
 
 /** A message that has been read, with its caller. */
@@ -91,8 +92,7 @@ function rulingOn(
   const entered = decideServer(policy, peer.id, server);
   if (!entered.allow)
     return { ...about, decision: entered, use: undefined, forwarded: message, reaches: false };
-  const whose = { caller: peer.id, certifiedAt: peer.certificate.notBefore, source: seen.source };
-  const where = { ...whose, server, now: gate.clock.now(), session: session?.id };
+  const where = { ...whoseOf(peer, seen), server, now: gate.clock.now(), session: session?.id };
   const { decision, ...verdict } = judge(policy, { ...where, era, freeText }, entered, message);
   return { ...about, ...verdict, decision: closed(decision), reaches: true };
 }
