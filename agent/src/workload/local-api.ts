@@ -8,7 +8,7 @@ import { base64 } from '@chancery/shared/ground/bytes.ts';
 import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { readWhole } from '@chancery/shared/ground/read-whole.ts';
-import { peerOf } from '@chancery/shared/unix/peer-credentials.ts';
+import { BY_MODE, type OwnCallers, ownCallers } from '@chancery/shared/unix/own-callers.ts';
 import { listenPrivately } from '@chancery/shared/unix/private-socket.ts';
 import * as grpc from '@grpc/grpc-js';
 import type { MemoryKeyAgent } from '../agent.ts';
@@ -26,6 +26,8 @@ export interface LocalApiOptions {
   readonly status: () => StatusReport;
   readonly ownUid: number;
   readonly log: Log;
+  /** Whether the kernel is asked for callers; by default where that is possible. */
+  readonly namesPeers?: boolean;
 }
 
 /** `succeeds` is the serial of the certificate that the new one replaces. */
@@ -35,9 +37,10 @@ const CALL_MS = 10_000;
 
 /** Throws file, file_mode, unavailable. */
 export async function serveLocalApi(options: LocalApiOptions): Promise<{ close(): Promise<void> }> {
-  const { path, log } = options;
+  const { path, log, ownUid } = options;
+  let callers: OwnCallers | undefined;
   const server = http.createServer({ requestTimeout: CALL_MS }, (request, response) => {
-    answer(request, response, options).catch((error: unknown) => {
+    answer(request, response, { ...options, callers }).catch((error: unknown) => {
       const refusal = refusalOf(error, 'internal', String(error));
       log.warn({ err: refusal, url: request.url }, 'a local caller is refused');
       if (!response.headersSent)
@@ -47,22 +50,33 @@ export async function serveLocalApi(options: LocalApiOptions): Promise<{ close()
   });
   server.maxConnections = 256;
   await listenPrivately(server, { path, mode: 0o600, advice: 'one agent uses a dataDir at a time' });
-  return {
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
+  const close = (): Promise<void> =>
+    new Promise((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
+  try {
+    callers = ownCallers(path, [ownUid, 0], options.namesPeers);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  if (!callers.named) log.warn({ socket: path }, BY_MODE);
+  return { close };
+}
+
+interface Served extends LocalApiOptions {
+  /** Set before the first caller is answered. */
+  readonly callers: OwnCallers | undefined;
 }
 
 async function answer(
   request: http.IncomingMessage,
   response: http.ServerResponse,
-  { agent, status, ownUid }: LocalApiOptions,
+  { agent, status, callers }: Served,
 ): Promise<void> {
-  const { uid } = peerOf(request.socket);
-  ensure(uid === ownUid || uid === 0, 'peer_uid', `uid ${uid} asked on the socket of uid ${ownUid}`);
+  ensure(callers !== undefined, 'unavailable', 'the agent is not ready yet');
+  callers.ensureOwn(request.socket);
   const asked = `${request.method} ${request.url}`;
   if (asked === 'GET /v1/status') return json(response, status());
   ensure(agent !== undefined, 'message_parse', `${asked} is not served: the key of this agent is in its TPM`);

@@ -4,7 +4,7 @@
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import { ensure, IdentityError, refusalOf } from '../ground/errors.ts';
+import { ensure, IdentityError, isRefusal, refusalOf } from '../ground/errors.ts';
 import { openLibc } from './libc.ts';
 
 export interface KernelPeer {
@@ -187,6 +187,17 @@ interface Libc {
 }
 
 let loaded: Libc | undefined;
+
+/** Whether the kernel can be asked at all: Linux with glibc, and the native module. Loads native code. */
+export function canNamePeers(): boolean {
+  try {
+    libc();
+    return true;
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    return false;
+  }
+}
 
 /** Loaded at the first call: a process that serves no unix socket does not need the native library. */
 function libc(): Libc {

@@ -24,7 +24,7 @@ import { refuse } from '../wire/answer/reply.ts';
 import { chosenHeaders, ensureJson, header, readBody } from '../wire/http-body.ts';
 import type { Dialler, Posted } from './dial.ts';
 import { IdleConnections } from './idle-connections.ts';
-import { ensureOwnUser } from './local-peer.ts';
+import { tcpCallers, unixCallers } from './local-peer.ts';
 import { Relay } from './relay.ts';
 
 export type LocalEndpoint =
@@ -41,6 +41,8 @@ export interface ListenerOptions {
   readonly log: Log;
   /** The largest message. */
   readonly maxRequestBytes: number;
+  /** Whether the kernel is asked for callers; by default where that is possible. */
+  readonly namesPeers?: boolean;
 }
 
 export interface Listener {
@@ -74,7 +76,8 @@ const TO_GATEWAY = [
 
 /** Throws file_mode, file, unavailable. The caller closes it. */
 export async function startListener(options: ListenerOptions): Promise<Listener> {
-  const { local, uid, platform, log } = options;
+  const { local, log } = options;
+  let ensureOwn = local.kind === 'tcp' ? tcpCallers(options) : undefined;
   const allowed = new WeakSet<Socket>();
   const others = new Connections(OF_OTHERS, () => {});
   const idle = new IdleConnections(Math.min(MAX_IDLE, Math.floor(openFilesLimit() * IDLE_PART)));
@@ -96,7 +99,8 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   server.on('clientError', endFailed);
   server.on('connection', (socket) => {
     try {
-      ensureOwnUser(socket, uid, platform);
+      ensure(ensureOwn !== undefined, 'unavailable', 'connect is not ready yet');
+      ensureOwn(socket);
       allowed.add(socket);
       idle.add(socket);
     } catch (error) {
@@ -108,17 +112,21 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   await (local.kind === 'unix'
     ? listenPrivately(server, { path: local.path, mode: 0o600, advice: 'give another path' })
     : listenOn(server, local.port));
+  const close = (): Promise<void> =>
+    new Promise((resolve) => {
+      tell.close();
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
+  try {
+    if (local.kind === 'unix') ensureOwn = unixCallers(local.path, options);
+  } catch (error) {
+    await close();
+    throw error;
+  }
   const address = server.address();
   port = typeof address === 'object' ? address?.port : undefined;
-  return {
-    port,
-    close: () =>
-      new Promise((resolve) => {
-        tell.close();
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
+  return { port, close };
 }
 
 /**

@@ -1,9 +1,11 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { silentLog } from '@chancery/shared/ground/log.ts';
 import { tcpOwnerOf } from '@chancery/shared/unix/socket-owner.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ensureOwnUser } from './local-peer.ts';
+import { refusal } from '../../../../test/kit/refusal.ts';
+import { type LocalPeers, tcpCallers } from './local-peer.ts';
 
 let server: Server;
 beforeEach(async () => {
@@ -15,6 +17,9 @@ afterEach(() => server.close());
 const port = (): number => (server.address() as AddressInfo).port;
 const own = process.getuid?.() ?? 0;
 const unknown = expect.objectContaining({ code: 'peer_unknown' });
+
+const about = (uid: number): LocalPeers => ({ uid, platform: 'linux', log: silentLog });
+const callers = (uid: number) => tcpCallers(about(uid));
 
 async function accepted(host: string): Promise<{ client: Socket; socket: Socket }> {
   const client = connect({ port: port(), host });
@@ -29,10 +34,8 @@ test.each([
 ])('finds the owner of a socket of %s', async (_name, host) => {
   const { client, socket } = await accepted(host);
   expect(tcpOwnerOf(socket)).toBe(own);
-  ensureOwnUser(socket, own, 'linux');
-  expect(() => ensureOwnUser(socket, own + 1, 'linux')).toThrow(
-    expect.objectContaining({ code: 'peer_uid' }),
-  );
+  callers(own)(socket);
+  expect(() => callers(own + 1)(socket)).toThrow(expect.objectContaining({ code: 'peer_uid' }));
   client.destroy();
   socket.destroy();
 });
@@ -55,7 +58,7 @@ test.runIf(own === 0)('M34 another user that closes its socket at once is not ta
   });
   const [socket] = (await once(server, 'connection')) as [Socket];
   if (child.exitCode === null) await once(child, 'exit');
-  expect(() => ensureOwnUser(socket, 0, 'linux')).toThrow(unknown);
+  expect(() => callers(0)(socket)).toThrow(unknown);
   socket.destroy();
 });
 
@@ -91,4 +94,10 @@ test('asking opens one descriptor, however often', async () => {
   expect(count()).toBeLessThan(before + 100);
   client.destroy();
   socket.destroy();
+});
+
+test('M206 a port is not opened where the kernel cannot be asked for its callers', () => {
+  const blind = { ...about(own), namesPeers: false };
+  expect(() => tcpCallers(blind)).toThrow(refusal('unavailable', /a port needs koffi and glibc/));
+  expect(() => tcpCallers({ ...blind, platform: 'darwin' })).not.toThrow();
 });
