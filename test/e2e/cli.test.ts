@@ -456,8 +456,12 @@ describe('an agent without a CA', () => {
       2,
       /agent\.yaml: gateway: server, listen and upstream are expected\n$/,
     ],
-    ['gets no server', ['connect'], 2, /^expected: connect NAME\nsee chancery-agent connect --help\n$/],
-    ['gets two servers', ['connect', 'a', 'b'], 2, /^expected: connect NAME/],
+    [
+      'gets two servers',
+      ['connect', 'a', 'b'],
+      2,
+      /^expected: connect \[NAME\]\nsee chancery-agent connect --help\n$/,
+    ],
     [
       'is to listen to everybody',
       ['connect', 'a', '--listen', '0.0.0.0:1'],

@@ -1,4 +1,4 @@
-/** `connect NAME`: one MCP server for one MCP client, over stdio or a local address. */
+/** `connect`: one MCP server for one MCP client, over stdio or a local address; or all servers, over stdio. */
 import { existsSync } from 'node:fs';
 import { PassThrough, type Readable, type Writable } from 'node:stream';
 import {
@@ -40,8 +40,11 @@ const QUIET = 'warn';
 
 /** Serves until the client or a signal ends it. It logs only warnings, because MCP clients show standard error. */
 export const connect = (deps: ConnectCommandDeps): Command => ({
-  says: 'Connects an MCP client on standard input and output to the MCP server NAME; with --listen on a local address.',
-  positionals: 'NAME',
+  says: [
+    'Connects an MCP client on standard input and output to the MCP server NAME; with --listen on a local address.',
+    'Without NAME it shows all servers that this identity may reach as one.',
+  ].join(' '),
+  positionals: '[NAME]',
   flags: {
     listen: {
       type: 'string',
@@ -52,8 +55,10 @@ export const connect = (deps: ConnectCommandDeps): Command => ({
   },
   async run(invocation, io) {
     const [server, ...more] = invocation.positionals;
-    if (server === undefined || more.length > 0) throw new MisuseError('expected: connect NAME');
-    ensureServerName(server);
+    if (more.length > 0) throw new MisuseError('expected: connect [NAME]');
+    if (server !== undefined) ensureServerName(server);
+    else if (invocation.text('listen') !== undefined)
+      throw new MisuseError('--listen is for one server: connect NAME --listen');
     const settings = readAgentConfig(configFile(invocation));
     const local = localOf(invocation, deps);
     if (local.kind === 'tcp')
@@ -102,16 +107,17 @@ export function waitingFor({ dataDir, ca }: AgentSettings): string {
   return `the CA at ${ca.address ?? ca.socket ?? 'an unknown address'}`;
 }
 
-/** What connect needs, once the server is known to be one of this identity's. The caller closes it. */
+/** What connect needs, once a named server is known to be one of this identity's. The caller closes it. */
 export async function registered(
-  server: string,
+  server: string | undefined,
   settings: AgentSettings,
   deps: RunCommandDeps,
   until: Io,
 ): Promise<Sources> {
   const sources = await sourcesFor(settings, deps, until);
   try {
-    await ensureRegistered(server, sources.policy, until.signal);
+    if (server === undefined) await firstOf(sources.policy, until.signal);
+    else await ensureRegistered(server, sources.policy, until.signal);
     return sources;
   } catch (error) {
     await sources.close();
@@ -216,7 +222,7 @@ async function attached(options: AttachOptions, signal: AbortSignal): Promise<So
 }
 
 interface Relay {
-  readonly server: string;
+  readonly server: string | undefined;
   readonly local: ConnectOptions['local'];
   readonly sources: Sources;
   readonly maxRequestBytes: number | undefined;

@@ -34,8 +34,8 @@ describe('misuse', () => {
       ['gateway'],
       /gateway: server, listen and upstream are expected/,
     ],
-    ['connect without a name', unix, ['connect'], /expected: connect NAME/],
-    ['connect with two names', unix, ['connect', 'a', 'b'], /expected: connect NAME/],
+    ['connect to all on an address', unix, ['connect', '--listen', 'unix:a'], /--listen is for one server/],
+    ['connect with two names', unix, ['connect', 'a', 'b'], /expected: connect \[NAME\]/],
     [
       'connect on every interface',
       unix,

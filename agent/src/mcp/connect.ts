@@ -5,14 +5,18 @@
  */
 
 import type { Readable, Writable } from 'node:stream';
-import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { ensure, IdentityError } from '@chancery/shared/ground/errors.ts';
 import { saysRevoked } from '@chancery/shared/revocation/revocation.ts';
 import { Dialler, type DialOptions } from './connect/dial.ts';
 import { type LocalEndpoint, startListener } from './connect/listener.ts';
-import { startStdio } from './connect/stdio/stdio.ts';
+import { ownRevocation } from './connect/own-revocation.ts';
+import { oneServer, type StdioOptions, startStdio } from './connect/stdio/stdio.ts';
+import { Union } from './connect/union/union.ts';
 import { MAX_REQUEST_BYTES } from './upstream/upstream.ts';
 
-export interface ConnectOptions extends DialOptions {
+export interface ConnectOptions extends Omit<DialOptions, 'server'> {
+  /** The McpServer resource's name. Undefined for all that the caller may reach, which is for stdio. */
+  readonly server: string | undefined;
   readonly local:
     | { readonly kind: 'stdio'; readonly input: Readable; readonly output: Writable }
     | LocalEndpoint;
@@ -41,15 +45,17 @@ export interface Connect {
  */
 export async function startConnect(options: ConnectOptions): Promise<Connect> {
   const { local, clock, uid, platform, log, maxRequestBytes = MAX_REQUEST_BYTES } = options;
-  const dialler = new Dialler(options);
   if (local.kind === 'stdio') {
-    const relay = startStdio({ ...local, dialler, clock, log, maxRequestBytes });
+    const { peer, close } = peerOf(options);
+    const relay = startStdio({ ...local, peer, log, maxRequestBytes });
     const done = relay.done
-      .then(() => dialler.revocation())
+      .then(() => ownRevocation(options))
       .then(ensureNone)
-      .finally(() => dialler.close());
+      .finally(close);
     return { port: undefined, done, close: () => relay.close().then(() => done) };
   }
+  ensure(options.server !== undefined, 'config', 'a local address is of one server');
+  const dialler = new Dialler({ ...options, server: options.server });
   const listener = await startListener({ local, dialler, uid, platform, clock, log, maxRequestBytes });
   const { promise: done, resolve } = Promise.withResolvers<void>();
   return {
@@ -61,6 +67,25 @@ export async function startConnect(options: ConnectOptions): Promise<Connect> {
       resolve();
     },
   };
+}
+
+interface Peer {
+  readonly peer: StdioOptions['peer'];
+  close(): void;
+}
+
+function peerOf(options: ConnectOptions): Peer {
+  const { server, clock, log, policy } = options;
+  const dial = (to: string): Dialler => new Dialler({ ...options, server: to });
+  if (server === undefined) {
+    const peer: StdioOptions['peer'] = (client) => {
+      const union = new Union({ policy, dial, clock, log, ...client });
+      return { send: (message) => union.send(message), ready() {}, end: () => union.end() };
+    };
+    return { peer, close() {} };
+  }
+  const dialler = dial(server);
+  return { peer: oneServer({ dialler, clock, log }), close: () => dialler.close() };
 }
 
 /** Throws revoked_peer. */

@@ -34,7 +34,7 @@ const MODERN_REQUESTS = new Set([
   'tasks/cancel',
 ]);
 
-const VERSION_KEY = 'io.modelcontextprotocol/protocolVersion';
+export const VERSION_KEY = 'io.modelcontextprotocol/protocolVersion';
 export const CAPABILITIES_KEY = 'io.modelcontextprotocol/clientCapabilities';
 
 /** The three headers that repeat the body; undefined if the request has none. */

@@ -80,11 +80,12 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
     ...shared('ground mcp'),
     ...agent('mcp/wire/answer mcp/wire mcp/upstream mcp/connect'),
   ],
+  'agent/src/mcp/connect/union': [...shared('ground policy mcp'), ...agent('mcp/connect mcp/connect/stdio')],
   'agent/src/mcp': [
     ...shared('text ground spiffe door x509 tls policy revocation mcp'),
     ...agent('mcp/call-event.ts mcp/wire/answer mcp/wire mcp/upstream mcp/upstream/http mcp/upstream/stdio'),
     ...agent('mcp/gateway mcp/gateway/judge mcp/gateway/peers mcp/gateway/records mcp/gateway/exchange'),
-    ...agent('mcp/gateway/request mcp/connect mcp/connect/stdio'),
+    ...agent('mcp/gateway/request mcp/connect mcp/connect/stdio mcp/connect/union'),
   ],
   'agent/src/addresses.ts': [...shared('text'), ...agent('mcp/connect')],
   'agent/src/open-mcp.ts': [

@@ -6,37 +6,31 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { TLSSocket } from 'node:tls';
-import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
-import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal, refusalOf } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
-import { describeRevocation, saysRevoked } from '@chancery/shared/revocation/revocation.ts';
-import { ensureNotRevoked, type RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import { saysRevoked } from '@chancery/shared/revocation/revocation.ts';
+import { ensureNotRevoked } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
-import type { Svid } from '@chancery/shared/spiffe/svid.ts';
-import { parseCertificate } from '@chancery/shared/x509/certificate.ts';
 import { onOutcome } from '../wire/answer/outcome.ts';
 import { reasonOf } from '../wire/answer/reason.ts';
 import { CLAIMS, MAX_CLAIM_BYTES, readClaimed, writeClaims } from '../wire/claims.ts';
 import { readBody } from '../wire/http-body.ts';
 import { type Answer, Claims, type Links } from './claims.ts';
+import { type OwnRevocationOptions, ownRevocation } from './own-revocation.ts';
 import type { OnConnection, Wanted } from './pool.ts';
 import { Route } from './route.ts';
 
-export interface DialOptions {
+export interface DialOptions extends OwnRevocationOptions {
   /** The McpServer resource's name. */
   readonly server: string;
-  readonly svid: Source<Svid>;
   readonly bundle: Source<Bundle>;
   readonly policy: Source<Policy>;
-  readonly revocations: Source<RevocationSet>;
-  readonly clock: Clock;
   readonly log: Log;
-  /** A revocation of this identity that the agent knows of and that is not in the set that it passed on. */
-  readonly revocation?: () => Promise<string | undefined>;
 }
 
 export interface Posted {
@@ -142,17 +136,8 @@ export class Dialler {
   }
 
   /** The revocation of this identity, if there is one. */
-  async revocation(): Promise<string | undefined> {
-    const { svid, revocations, clock, revocation } = this.#options;
-    try {
-      const { id, chain } = svid.current();
-      const serial = hex(parseCertificate(chain[0] ?? new Uint8Array()).serial);
-      const found = revocations.current().revoked({ id, serial }, clock.now());
-      return found === undefined ? await revocation?.() : describeRevocation(found);
-    } catch {
-      // Neither is known before the first snapshot, or while the agent is away.
-      return undefined;
-    }
+  revocation(): Promise<string | undefined> {
+    return ownRevocation(this.#options);
   }
 
   /** Rejects if the gateway cannot be reached or gives no valid answer, and when the signal aborts. */

@@ -182,14 +182,15 @@ export function connectTo(
   world: World,
   local: ConnectOptions['local'],
   {
-    server = 'everything',
     svid = live(world.td.svid(TRIAGE)),
     uid = process.getuid?.() ?? 0,
     clock = systemClock,
     log = silentLog,
     maxRequestBytes,
+    ...named
   }: {
-    server?: string;
+    /** Undefined for all that the policy has. */
+    server?: string | undefined;
     svid?: Source<Svid>;
     uid?: number;
     clock?: Clock;
@@ -200,7 +201,7 @@ export function connectTo(
   const { policy, revocations, td } = world;
   const sources = { svid, bundle: td.bundle, policy, revocations, clock };
   return startConnect({
-    server,
+    server: 'server' in named ? named.server : 'everything',
     local,
     ...sources,
     uid,

@@ -9,6 +9,8 @@ export interface StdioListenOptions {
   readonly dialler: Dialler;
   readonly clock: Clock;
   readonly exchanges: Exchanges;
+  /** Called after each end of the stream, and when it cannot be opened. */
+  readonly onEnd?: () => void;
 }
 
 const FIRST_WAIT_SECONDS = 1;
@@ -56,6 +58,7 @@ export class StdioListen {
         };
         await this.#options.exchanges.stream(response, seen).catch(() => {});
       } else response?.resume();
+      if (!this.#stopped.signal.aborted) this.#options.onEnd?.();
       await clock.sleepUntil(addSeconds(clock.now(), wait), this.#stopped.signal).catch(() => {});
       wait = Math.min(wait * 2, LONGEST_WAIT_SECONDS);
     }

@@ -8,7 +8,7 @@ import {
   type PlayedGateway,
   playGateway,
 } from '../../../../../test/kit/mcp/world/played-gateway.ts';
-import { type StdioRelay, startStdio } from './stdio.ts';
+import { oneServer, type StdioRelay, startStdio } from './stdio.ts';
 
 const MAX = 1_000;
 let gateway: PlayedGateway;
@@ -35,8 +35,9 @@ beforeEach(async () => {
   output.on('data', (chunk) => {
     said += chunk;
   });
-  const common = { clock: systemClock, log: silentLog, maxRequestBytes: MAX };
-  relay = startStdio({ input, output, dialler: gateway.dial(), ...common });
+  const common = { log: silentLog, maxRequestBytes: MAX };
+  const peer = oneServer({ dialler: gateway.dial(), clock: systemClock, ...common });
+  relay = startStdio({ input, output, peer, ...common });
 });
 afterEach(async () => {
   for (const go of held) go();

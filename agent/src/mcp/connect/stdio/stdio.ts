@@ -23,11 +23,51 @@ import { StdioListen } from './listen.ts';
 export interface StdioOptions {
   readonly input: Readable;
   readonly output: Writable;
-  readonly dialler: Dialler;
-  readonly clock: Clock;
   readonly log: Log;
   /** The largest message. */
   readonly maxRequestBytes: number;
+  /** Makes what the client talks to. */
+  readonly peer: (client: StdioClient) => StdioPeer;
+}
+
+export interface StdioClient {
+  /** Writes to the client. False asks for a pause until `onDrain`. */
+  write(message: Message): boolean;
+  /** Calls once, when the client has read enough. */
+  onDrain(resume: () => void): void;
+  /** True if the client has too much to read. */
+  readonly full: () => boolean;
+}
+
+export interface StdioPeer {
+  /** Resolves when the message is answered or accepted. Never rejects. */
+  send(message: Message): Promise<void>;
+  /** The client takes messages that it did not ask for. */
+  ready(): void;
+  /** Gives up open requests and ends its sessions. */
+  end(): Promise<void>;
+}
+
+/** One server, over the connections of this dialler. The caller closes the dialler. */
+export function oneServer({ dialler, clock, log }: ServerOptions): StdioOptions['peer'] {
+  return (client) => {
+    const exchanges = new Exchanges({ dialler, clock, log, ...client });
+    const listen = new StdioListen({ dialler, clock, exchanges });
+    return {
+      send: (message) => exchanges.send(message),
+      ready: () => listen.start(),
+      end() {
+        listen.stop();
+        return exchanges.end();
+      },
+    };
+  };
+}
+
+interface ServerOptions {
+  readonly dialler: Dialler;
+  readonly clock: Clock;
+  readonly log: Log;
 }
 
 export interface StdioRelay {
@@ -42,24 +82,16 @@ export interface StdioRelay {
  * and the relay continues.
  */
 export function startStdio(options: StdioOptions): StdioRelay {
-  const { input, output, dialler, clock, log, maxRequestBytes } = options;
+  const { input, output, log, maxRequestBytes } = options;
   const write = (message: Message): boolean => output.write(`${writeMessage(message)}\n`);
-  const exchanges = new Exchanges({
-    dialler,
-    clock,
-    log,
-    write,
-    onDrain: drainOf(output),
-    full: () => output.writableNeedDrain,
-  });
-  const listen = new StdioListen({ dialler, clock, exchanges });
+  const peer = options.peer({ write, onDrain: drainOf(output), full: () => output.writableNeedDrain });
   let turn: Promise<void> = Promise.resolve();
   /** Messages before a request must arrive before it. Requests run concurrently. */
   const take = async (message: Message): Promise<void> => {
-    const answered = exchanges.send(message);
+    const answered = peer.send(message);
     if (message.kind === 'request' && message.method !== 'initialize') return;
     await answered;
-    if (message.kind === 'notification' && message.method === 'notifications/initialized') listen.start();
+    if (message.kind === 'notification' && message.method === 'notifications/initialized') peer.ready();
   };
   /** Answers the requests that can be identified, and continues with the next line. */
   const unreadable = (outlines: readonly Outline[], error: unknown, code: number): void => {
@@ -89,8 +121,7 @@ export function startStdio(options: StdioOptions): StdioRelay {
     const end = (): void => {
       if (ending) return;
       ending = true;
-      listen.stop();
-      exchanges.end().then(resolve);
+      peer.end().then(resolve);
     };
     input.on('data', (chunk: Buffer) => lines.push(chunk));
     input.once('end', end);
