@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import tls from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { makeOpensslCa, type OpensslCa } from '../kit/ca/openssl-ca.ts';
-import { buildGo, runProgram as runFile } from '../kit/go.ts';
+import { buildGo, runProgram as runFile } from '../kit/languages/go.ts';
 import { askOver, makeNginx, type Nginx, nginxVersion } from '../kit/nginx.ts';
 import {
   type CaFolder,

@@ -33,7 +33,7 @@ export const UNIT_TESTS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> 
   'agent/src/status.ts': agent('trust/state'),
 };
 
-/** Test rooms see the whole product and the kit, and nothing of each other; e2e checks what the demo tells. */
+/** Test rooms see the product and the kit, and nothing of each other; e2e checks the demo, and guides the pages. */
 const TESTS: Readonly<Record<string, readonly string[]>> = {
   'test/kit': Object.keys(PRODUCT),
   'test/demo': [...Object.keys(PRODUCT), 'test/kit'],
@@ -43,6 +43,7 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
       (name) => [`test/${name}`, [...Object.keys(PRODUCT), 'test/kit']] as const,
     ),
   ),
+  'test/guides': [...Object.keys(PRODUCT), 'test/kit', 'test/house'],
 };
 
 export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = { ...PRODUCT, ...TESTS };

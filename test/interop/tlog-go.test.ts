@@ -7,7 +7,7 @@ import { noteKey, writeVerifierKey } from '@chancery/shared/tlog/note.ts';
 import { proveConsistency, proveInclusion } from '@chancery/shared/tlog/prove.ts';
 import { tilePath } from '@chancery/shared/tlog/tile.ts';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { buildGo, runProgram } from '../kit/go.ts';
+import { buildGo, runProgram } from '../kit/languages/go.ts';
 import { makeFolder, removeFolder } from '../kit/processes.ts';
 import { rootByDefinition, tileLog } from '../kit/tlog.ts';
 

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { root } from './processes.ts';
+import { root } from '../processes.ts';
 
 export const runProgram = promisify(execFile);
 
