@@ -13,6 +13,7 @@ import type { CallEvent, RecordCall } from './mcp/call-event.ts';
 import { startConnect } from './mcp/connect.ts';
 import { type Gateway, startGateway } from './mcp/gateway.ts';
 import { accountFor, environmentFor } from './mcp/upstream/account.ts';
+import { rootsIn } from './mcp/upstream/roots.ts';
 import { allowedEnvironment } from './mcp/upstream/stdio/command.ts';
 import type { UpstreamTarget } from './mcp/upstream/upstream.ts';
 import { openCallRecords } from './outputs/call-records.ts';
@@ -94,7 +95,7 @@ async function openGateway(
     ...sources,
     ...(full && { svid: full.svid }),
     listen: hostAndPort(settings.listen),
-    servers: settings.servers.map((each) => serverOf(each, deps)),
+    servers: settings.servers.map((each) => serverOf(each, agent, deps)),
     record,
     maxRequestBytes: settings.maxRequestBytes,
     ensureHeard: ensureHeardWithin(settings.maxStaleness, agent.trust),
@@ -132,10 +133,10 @@ function openRecords(
 const namesOf = ([first, ...more]: GatewaySettings['servers']) =>
   [first.server, ...more.map(({ server }) => server)] as const;
 
-function serverOf(settings: ServerSettings, deps: McpDeps): ServerOptions {
+function serverOf(settings: ServerSettings, agent: MemoryKeyAgent, deps: McpDeps): ServerOptions {
   return {
     server: settings.server,
-    upstream: upstreamOf(settings.upstream, deps),
+    upstream: upstreamOf(settings.upstream, agent, deps),
     freeText: settings.freeText,
     maxCallSeconds: settings.maxCallDuration,
     sessions: sessionsOf(settings.sessions),
@@ -157,8 +158,18 @@ export const accountOf = (upstream: Parameters<typeof accountFor>[0], ownUid: nu
     group: readFileSync('/etc/group', 'utf8'),
   }));
 
-function upstreamOf(upstream: ServerSettings['upstream'], { env, ownUid, log }: McpDeps): UpstreamTarget {
-  if ('url' in upstream) return { kind: 'url', url: new URL(upstream.url) };
+function upstreamOf(
+  upstream: ServerSettings['upstream'],
+  agent: MemoryKeyAgent,
+  { env, ownUid, log, clock }: McpDeps,
+): UpstreamTarget {
+  if ('url' in upstream) {
+    const { url, roots, identity } = upstream;
+    const target = { kind: 'url', url: new URL(url) } as const;
+    if (identity !== undefined)
+      return { ...target, trust: { kind: 'spiffe', identity, clock, ...sourcesOf(agent) } };
+    return roots === undefined ? target : { ...target, trust: { kind: 'roots', read: rootsIn(roots) } };
+  }
   if ('socket' in upstream) return { kind: 'unix', path: upstream.socket, endpoint: upstream.path };
   const [program = '', ...args] = upstream.command;
   const account = accountOf(upstream, ownUid);

@@ -2,6 +2,7 @@
 import { parseDuration } from '@chancery/shared/config/duration.ts';
 import { by, DURATION, form, forms, hostPort, text } from '@chancery/shared/config/schema.ts';
 import { ResourceName } from '@chancery/shared/policy/resources/fields.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { z } from 'zod';
 
 const file = z.string().min(1);
@@ -15,7 +16,31 @@ const account = z
 const UpstreamConfig = z
   .union(
     [
-      form({ url: z.url({ protocol: /^https?$/ }).describe('The MCP endpoint.') }),
+      form({
+        url: z.url({ protocol: /^https?$/ }).describe('The MCP endpoint.'),
+        roots: file
+          .optional()
+          .describe(
+            'PEM file of the authorities that an https server is verified by (default: those of the system). ' +
+              'Read for each connection. Relative to this file.',
+          ),
+        identity: z
+          .string()
+          .transform(by(parseSpiffeId))
+          .optional()
+          .describe(
+            'Instead: the SPIFFE ID of an https server of this trust domain. It is shown the certificate of this ' +
+              'gateway (mutual TLS), and its DNS name is not looked at.',
+          ),
+      }).check(({ value: { url, roots, identity }, issues }) => {
+        const says = (message: string, key: string): void =>
+          void issues.push({ code: 'custom', message, path: [key], input: undefined });
+        const key = roots === undefined ? 'identity' : 'roots';
+        if (roots !== undefined && identity !== undefined)
+          says('set roots or identity, not both', 'identity');
+        else if ((roots ?? identity) !== undefined && !url.startsWith('https:'))
+          says('this is for a url of https', key);
+      }),
       form({
         socket: file.describe('A unix socket that speaks HTTP. Relative to this file.'),
         path: z.string().startsWith('/').default('/mcp').describe('The MCP endpoint on it.'),
@@ -37,7 +62,11 @@ const UpstreamConfig = z
         group: account.optional().describe('And this group, by name or gid (default: that of the user).'),
       }),
     ],
-    { error: forms('a map with url, or with socket and path, or with command, env, user and group') },
+    {
+      error: forms(
+        'a map with url (and roots or identity), or with socket and path, or with command, env, user and group',
+      ),
+    },
   )
   .describe('The unchanged MCP server: a url, a socket or a command.');
 

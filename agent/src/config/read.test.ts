@@ -151,8 +151,26 @@ describe('refused configs', () => {
           `an upstream that is ${upstream}`,
           `${stringify(least)}gateway:\n  server: a\n  listen: a:1\n  upstream: ${upstream}\n`,
           new RegExp(
-            `gateway.upstream: a map with url, or with socket and path, or with command, env, user and group is expected, found ${found}$`,
+            `gateway.upstream: a map with url \\(and roots or identity\\), or with socket and path, or with command, env, user and group is expected, found ${found}$`,
           ),
+        ] as const,
+    ),
+    ...(
+      [
+        [{ url: 'http://x', roots: 'r.pem' }, 'roots: this is for a url of https'],
+        [{ url: 'http://x', identity: 'spiffe://a.b/c' }, 'identity: this is for a url of https'],
+        [
+          { url: 'https://x', roots: 'r.pem', identity: 'spiffe://a.b/c' },
+          'identity: set roots or identity, not both',
+        ],
+        [{ url: 'https://x', identity: 'https://a.b/c' }, 'identity: .*spiffe'],
+      ] as const
+    ).map(
+      ([upstream, says]) =>
+        [
+          JSON.stringify(upstream),
+          { ...least, gateway: { ...gateway, upstream } },
+          new RegExp(says),
         ] as const,
     ),
     [

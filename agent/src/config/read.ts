@@ -80,7 +80,8 @@ function absoluteGateway(
 
 function absoluteServer(server: ServerSettings, at: (path: string) => string): ServerSettings {
   const { upstream } = server;
-  return 'socket' in upstream
-    ? { ...server, upstream: { ...upstream, socket: at(upstream.socket) } }
+  if ('socket' in upstream) return { ...server, upstream: { ...upstream, socket: at(upstream.socket) } };
+  return 'url' in upstream && upstream.roots !== undefined
+    ? { ...server, upstream: { ...upstream, roots: at(upstream.roots) } }
     : server;
 }

@@ -42,9 +42,9 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
   'agent/src/mcp/call-event.ts': shared('ground spiffe mcp audit'),
   'agent/src/mcp/wire/answer': shared('text ground policy mcp'),
   'agent/src/mcp/wire': shared('ground unix door mcp'),
-  'agent/src/mcp/upstream': [...shared('ground spiffe mcp'), ...agent('mcp/wire/answer')],
+  'agent/src/mcp/upstream': [...shared('ground unix der spiffe revocation mcp'), ...agent('mcp/wire/answer')],
   'agent/src/mcp/upstream/http': [
-    ...shared('ground door mcp'),
+    ...shared('ground spiffe door x509 tls revocation mcp'),
     ...agent('mcp/wire/answer mcp/wire mcp/upstream'),
   ],
   'agent/src/mcp/upstream/stdio': [

@@ -1,13 +1,23 @@
 /** The seam between the gateway and the MCP server behind it, over HTTP or stdio. */
+import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
+import type { Source } from '@chancery/shared/ground/source.ts';
 import type { Message, Response } from '@chancery/shared/mcp/message.ts';
+import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { reasonOf } from '../wire/answer/reason.ts';
 import type { Account } from './account.ts';
 
 /** Where the MCP server is. */
 export type UpstreamTarget =
-  | { readonly kind: 'url'; readonly url: URL }
+  | {
+      readonly kind: 'url';
+      readonly url: URL;
+      /** Of an https server; by default the system's roots. */
+      readonly trust?: UpstreamTrust | undefined;
+    }
   | { readonly kind: 'unix'; readonly path: string; readonly endpoint: string }
   | {
       readonly kind: 'command';
@@ -17,6 +27,25 @@ export type UpstreamTarget =
       /** The user that it runs as; by default the agent's. */
       readonly account?: Account | undefined;
     };
+
+/** How an https server proves who it is, where the system's roots do not know it. */
+export type UpstreamTrust =
+  | {
+      readonly kind: 'roots';
+      /** PEM. Called for each connection, so that a replaced file counts. Throws what reading throws. */
+      readonly read: () => string;
+    }
+  | SpiffeTrust;
+
+/** Mutual TLS with our own SVID. The server has to have exactly this SPIFFE ID; its DNS name is not looked at. */
+export interface SpiffeTrust {
+  readonly kind: 'spiffe';
+  readonly identity: SpiffeId;
+  readonly svid: Source<Svid>;
+  readonly bundle: Source<Bundle>;
+  readonly revocations: Source<RevocationSet>;
+  readonly clock: Clock;
+}
 
 export type CommandTarget = Extract<UpstreamTarget, { kind: 'command' }>;
 

@@ -7,7 +7,8 @@ import type { Message } from '@chancery/shared/mcp/message.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { afterEach, expect, test } from 'vitest';
 import type { Back, Upstream } from '../upstream.ts';
-import { agentFor, httpUpstream } from './http.ts';
+import { connectionsTo } from './connections.ts';
+import { httpUpstream } from './http.ts';
 
 const closing: (() => unknown)[] = [];
 afterEach(async () => {
@@ -176,9 +177,9 @@ test.each([
     res.end();
   });
   server.keepAliveTimeout = 0;
-  const agent = agentFor(false);
-  closing.push(() => agent.destroy());
   const { port } = server.address() as AddressInfo;
+  const { agent } = connectionsTo({ kind: 'url', url: new URL(`http://127.0.0.1:${port}`) });
+  closing.push(() => agent.destroy());
   const ask = async (): Promise<void> => {
     const outgoing = get({ host: '127.0.0.1', port, agent });
     const [response] = await once(outgoing, 'response');

@@ -1,40 +1,23 @@
 /** An MCP server that speaks Streamable HTTP, at a URL or on a unix socket. Redirects are not followed. */
 import http, { type ClientRequest } from 'node:http';
 import https from 'node:https';
-import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import { writeMessage } from '@chancery/shared/mcp/message.ts';
 import { onOutcome } from '../../wire/answer/outcome.ts';
 import { skippedLog } from '../../wire/skipped.ts';
-import { KEEPALIVE_MS, noticeLoss } from '../../wire/tcp.ts';
+import { noticeLoss } from '../../wire/tcp.ts';
 import { CANCELLED } from '../numbering.ts';
-import {
-  type Back,
-  badAnswer,
-  type Outbound,
-  type Upstream,
-  type UpstreamTarget,
-  unreachable,
-} from '../upstream.ts';
+import { type Back, badAnswer, type Outbound, type Upstream, unreachable } from '../upstream.ts';
 import { askingOf, receive } from './answer.ts';
+import { connectionsTo, type HttpTarget, hostOf } from './connections.ts';
 
 /** Bounds the gateway's memory, not the server's. */
 const MAX_SESSIONS = 5_000;
-/**
- * How long an idle connection is kept if the server does not say (Keep-Alive). Shorter than servers keep theirs
- * (gunicorn 2 s, nginx often 3 s, uvicorn 5 s), so that the server does not close it under a request.
- */
-const IDLE_MS = 1_500;
-const LONGEST_IDLE_MS = 60_000;
-/** Longer than any server announces: Node uses the lesser of the two. */
-const UNSAID_MS = 86_400_000;
 /** Small enough for the kernel to take all of it or nothing. */
 const ONE_PIECE = 16 * 1024;
 const LINGER_MS = 1_000;
 const ACCEPT = 'application/json, text/event-stream';
-
-type HttpTarget = Exclude<UpstreamTarget, { kind: 'command' }>;
 
 /** Connects when a request is sent. Sends it again only if no byte can have arrived. The caller closes it. */
 export function httpUpstream(target: HttpTarget, log: Log): Upstream {
@@ -157,28 +140,9 @@ function bodyOf({ message }: Outbound): string | undefined {
   return message === undefined ? undefined : writeMessage(message);
 }
 
-/**
- * An HTTP agent that keeps idle connections as long as the server announces, at most 60 s. The caller destroys it.
- */
-export function agentFor(tls: boolean): http.Agent {
-  const kept = { keepAlive: true, keepAliveMsecs: KEEPALIVE_MS, timeout: UNSAID_MS };
-  const agent = tls ? new https.Agent(kept) : new http.Agent(kept);
-  const keep = agent.keepSocketAlive.bind(agent);
-  agent.keepSocketAlive = (socket) => {
-    // The return value is documented, but not declared.
-    const isKept: unknown = keep(socket);
-    if (socket instanceof Socket) {
-      const said = socket.timeout === undefined || socket.timeout >= UNSAID_MS ? IDLE_MS : socket.timeout;
-      socket.setTimeout(Math.min(said, LONGEST_IDLE_MS));
-    }
-    return isKept;
-  };
-  return agent;
-}
-
 function dialler(target: HttpTarget) {
   const tls = target.kind === 'url' && target.url.protocol === 'https:';
-  const agent = agentFor(tls);
+  const { agent, forOne } = connectionsTo(target);
   const where =
     target.kind === 'unix'
       ? { socketPath: target.path, path: target.endpoint }
@@ -189,15 +153,14 @@ function dialler(target: HttpTarget) {
     agent,
     /** Node writes a list of headers as it is; it would copy and check an object name by name. */
     request: (method: string, headers: readonly string[], fresh: boolean): ClientRequest =>
-      request({ ...where, method, headers: ['host', host, ...headers], agent: fresh ? false : agent }).once(
-        'socket',
-        (socket) => noticeLoss(socket),
-      ),
+      request({
+        ...where,
+        method,
+        headers: ['host', host, ...headers],
+        agent: fresh ? forOne() : agent,
+      }).once('socket', (socket) => noticeLoss(socket)),
   };
 }
-
-/** A URL has an IPv6 address in brackets; a socket takes it without. */
-const hostOf = ({ hostname }: URL): string => hostname.replace(/^\[|\]$/g, '');
 
 function headersOf(
   { session }: { readonly session: string | undefined },
