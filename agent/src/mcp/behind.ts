@@ -3,15 +3,18 @@ import type { Clock } from '@chancery/shared/ground/clock.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
+import { subscriptionTo } from '@chancery/shared/policy/call.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { RecordCall } from './call-event.ts';
 import { type Gate, type HeldLimits, heldBy } from './gateway/exchange/gate.ts';
+import { deniedMeanwhile } from './gateway/judge/judge.ts';
 import { Listeners } from './gateway/listeners.ts';
 import { CallRecorder } from './gateway/records/record.ts';
 import { type SessionLimits, Sessions } from './gateway/sessions.ts';
+import { Subscriptions } from './gateway/subscriptions.ts';
 import { httpUpstream } from './upstream/http/http.ts';
 import { commandUpstream } from './upstream/stdio/command.ts';
 import { MAX_REQUEST_BYTES, type Upstream, type UpstreamTarget } from './upstream/upstream.ts';
@@ -69,6 +72,7 @@ export function openBehind(own: ServerOptions, shared: SharedOptions, servers: n
   const gate: Gate = {
     ...{ server: own.server, policy, clock, recorder, sessions, upstream, maxRequestBytes, listeners },
     freeText: own.freeText ?? FREE_TEXT,
+    subscriptions: new Subscriptions(),
     ...heldBy(shared, maxRequestBytes, servers),
     ensureHeard: shared.ensureHeard ?? (() => {}),
   };
@@ -83,6 +87,10 @@ export function openBehind(own: ServerOptions, shared: SharedOptions, servers: n
       listeners.policyChanged(next);
       const reaches = (caller: SpiffeId): boolean => decideServer(next, caller, own.server).allow;
       sessions.end(({ caller }) => !reaches(caller), 'no rule lets its caller in any more');
+      sessions.endSubscriptions(({ caller, id: session }, uri) => {
+        const call = { caller, server: own.server, session, now: clock.now(), what: subscriptionTo(uri) };
+        return deniedMeanwhile(next, call) !== undefined;
+      });
     },
     stop: () => sessions.stop(),
     close: () => upstream.close(),

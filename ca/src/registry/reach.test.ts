@@ -36,7 +36,7 @@ test('a roll-out is said, until its end', () => {
   const reached = reachOf(set, { id: id('a') }, NOW);
   expect(reached.observing).toEqual([{ server: 'git', until }]);
   expect(reached.calls.map(({ kind, names, rules }) => ({ kind, names, rules }))).toEqual(
-    ['tool', 'resource', 'prompt', 'completion'].map((kind) => ({
+    ['tool', 'resource', 'prompt', 'completion', 'subscription'].map((kind) => ({
       kind,
       names: [`everything until ${until}`],
       rules: ['all'],

@@ -5,6 +5,7 @@
 import { isJsonObject, type JsonObject } from '../ground/json.ts';
 import type { Era } from './era.ts';
 import type { Response } from './message.ts';
+import { LISTED, type Listed } from './subscription.ts';
 
 /** The free text that a server may send, besides the results of calls. */
 export interface FreeText {
@@ -35,18 +36,28 @@ export interface Promising {
   readonly era: Era;
   readonly free: FreeText;
   /** Whether a rule may allow the caller anything of this kind. */
-  readonly lets: (kind: 'resource' | 'prompt' | 'completion' | 'logging') => boolean;
+  readonly lets: (kind: 'resource' | 'prompt' | 'completion' | 'subscription' | 'logging') => boolean;
 }
 
 /** What of a capability the client learns; undefined if it does not learn of it. */
 type Promised = (announced: JsonObject, about: Promising) => JsonObject | undefined;
 
+/**
+ * Legacy clients always learn that a list changes, since the gateway tells them when rules change. In the modern era
+ * they are told on a subscription, which the server must support.
+ */
+function changing(announced: JsonObject, { era }: Promising): JsonObject {
+  return era === 'legacy' ? { listChanged: true } : pick(announced, ['listChanged']);
+}
+
 const CAPABILITIES: Readonly<Record<string, Promised>> = {
-  // Legacy clients always get `tools/list_changed`, since the gateway sends it when rules change. In the modern era it
-  // comes on a subscription, which the server must support.
-  tools: (tools, { era }) => (era === 'legacy' ? { listChanged: true } : pick(tools, ['listChanged'])),
-  resources: (_resources, { lets }) => (lets('resource') ? {} : undefined),
-  prompts: (_prompts, { lets }) => (lets('prompt') ? {} : undefined),
+  tools: changing,
+  resources(resources, about) {
+    if (!about.lets('resource')) return undefined;
+    const subscribe = about.lets('subscription') ? pick(resources, ['subscribe']) : {};
+    return { ...subscribe, ...changing(resources, about) };
+  },
+  prompts: (prompts, about) => (about.lets('prompt') ? changing(prompts, about) : undefined),
   completions: (_completions, { lets }) => (lets('completion') ? {} : undefined),
   logging: (_logging, { free, lets }) => (free.logs && lets('logging') ? {} : undefined),
 };
@@ -58,6 +69,13 @@ function narrowCapabilities(announced: JsonObject, about: Promising): JsonObject
     return told === undefined ? [] : [[name, told]];
   });
   return Object.fromEntries(kept);
+}
+
+/** The lists whose changes a narrowed answer to `initialize` promises. */
+export function promisedIn({ capabilities }: JsonObject): ReadonlySet<Listed> {
+  const told = isJsonObject(capabilities) ? capabilities : {};
+  const changes = (name: string): boolean => isJsonObject(told[name]) && told[name]['listChanged'] === true;
+  return new Set(LISTED.filter((listed) => changes(`${listed}s`)));
 }
 
 /** The result of what has none of its own, such as `ping`. */

@@ -5,18 +5,21 @@ import type { SpiffeId } from '../spiffe/id.ts';
 
 /**
  * What a rule can speak of. No line about one kind counts for another. A completion is about a prompt or a template of
- * resources, which needs to be allowed for itself, too.
+ * resources, and a subscription about a resource, which needs to be allowed for itself, too.
  */
-export const KINDS = ['tool', 'resource', 'prompt', 'completion', 'logging'] as const;
+export const KINDS = ['tool', 'resource', 'prompt', 'completion', 'subscription', 'logging'] as const;
 export type Kind = (typeof KINDS)[number];
 
 /** One thing of a server. */
 export interface What {
   readonly kind: Kind;
-  /** Of a resource its URI; of a completion the name of the prompt or the text of the template; of logging a level. */
+  /**
+   * Of a resource and a subscription the URI; of a completion the name of the prompt or the text of the template; of
+   * logging a level.
+   */
   readonly name: string;
-  /** Of a completion: what it is about. It cannot be allowed where that is not. */
-  readonly of?: 'prompt' | 'template';
+  /** Of a completion and a subscription: what it is about. It cannot be allowed where that is not. */
+  readonly of?: 'prompt' | 'template' | 'resource';
 }
 
 /**
@@ -39,6 +42,9 @@ export interface Call {
   /** Of the legacy era, as the client knows it. */
   readonly session?: string | undefined;
 }
+
+/** A subscription to the resource. */
+export const subscriptionTo = (uri: string): What => ({ kind: 'subscription', name: uri, of: 'resource' });
 
 /** The tool of that name. */
 export const toolNamed = (name: string): What => ({ kind: 'tool', name });

@@ -27,6 +27,7 @@ const WORDS: Readonly<Record<Kind, KindOfThing>> = {
   resource: { use: 'read resource', list: 'list resources', whyNot: whyNoUri },
   prompt: { use: 'get prompt', list: 'list prompts', whyNot: whyNoPrompt },
   completion: { use: 'complete arguments of', list: 'complete arguments', whyNot: whyNoReference },
+  subscription: { use: 'subscribe to resource', list: 'subscribe to resources', whyNot: whyNoUri },
   logging: { use: 'get log messages of level', list: 'get log messages', whyNot: whyNoLevel },
 };
 
@@ -60,7 +61,9 @@ export function decide(policy: Policy, call: Call): Decision {
   const refused = refusedAlways(policy, call);
   if (refused !== undefined) return refused;
   const decision =
-    refusedReference(policy, call) ?? policy.rulesFor(call.caller, call.server).decide(call, decideBy);
+    refusedReference(policy, call) ??
+    refusedResource(policy, call) ??
+    policy.rulesFor(call.caller, call.server).decide(call, decideBy);
   return mayAsk(policy, call) ? decision : lifted(policy, call, decision);
 }
 
@@ -156,15 +159,24 @@ function refusedAlways(policy: Policy, call: Call): Denied | undefined {
   return why === undefined ? undefined : denied(undefined, why);
 }
 
-/** Completions of what no rule lets the caller use. */
+/** A subscription to what the rules do not let the caller read now. */
+function refusedResource(policy: Policy, call: Call): Denied | undefined {
+  const { of, name } = call.what;
+  if (of !== 'resource') return undefined;
+  const about: Call = { ...call, what: { kind: 'resource', name } };
+  const read = policy.rulesFor(call.caller, call.server).decide(about, decideBy);
+  return read.allow ? undefined : denied(read.rule, read.reason);
+}
+
+/** What is about a thing that no rule lets the caller use. */
 function refusedReference(policy: Policy, call: Call): Denied | undefined {
   const { of, name } = call.what;
   if (of === undefined) return undefined;
   const { caller, server } = call;
-  // Its arguments are those of the completion.
+  // The arguments are those of a completion.
   const about = (kind: Kind): Call => ({ ...call, what: { kind, name }, arguments: undefined });
   // A text without an expression is the URI of a resource, and is decided as one.
-  const isTemplate = of !== 'prompt' && name.includes('{');
+  const isTemplate = of === 'template' && name.includes('{');
   const isUsable = isTemplate
     ? expandsByRules(policy, about('resource'))
     : mayUse(policy, about(of === 'prompt' ? 'prompt' : 'resource'));

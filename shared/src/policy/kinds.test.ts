@@ -1,7 +1,7 @@
 /** Rules about resources, prompts and completions. */
 import { expect, test } from 'vitest';
 import { parseSpiffeId } from '../spiffe/id.ts';
-import type { Kind } from './call.ts';
+import { type Kind, subscriptionTo } from './call.ts';
 import { decide, decideServer, mayCall, mayExpand } from './decide.ts';
 import { compilePolicy } from './policy.ts';
 import { Access } from './resources/access.ts';
@@ -63,6 +63,28 @@ test.each<[Kind, string, string | undefined, RegExp]>([
     reason: expect.stringMatching(reason),
   });
   expect(mayCall(policy, about(kind, name))).toBe('no');
+});
+
+test('a subscription needs a rule of its own, and one that lets its caller read the resource now', () => {
+  const late = 'now > timestamp("2030-01-01T00:00:00Z")';
+  const of = (...rules: Parameters<typeof rule>[]) =>
+    compilePolicy([notes, ...rules.map((each) => rule(...each))], 1n);
+  const decided = (blocks: Parameters<typeof rule>[]) => {
+    const call = { caller, server: 'notes', what: subscriptionTo('file:///srv/a'), now: new Date(0) };
+    return [decide(of(...blocks), call).allow, mayCall(of(...blocks), call)];
+  };
+  const reads: Parameters<typeof rule> = ['reads', { resources: { allow: ['file:///srv/*'] } }];
+  const tells: Parameters<typeof rule> = ['tells', { subscriptions: { allow: ['file:///*'] } }];
+  expect(decided([reads, tells])).toEqual([true, 'yes']);
+  expect(decided([reads])).toEqual([false, 'no']);
+  expect(decided([reads, ['x', { ...tells[1], when: late }]])).toEqual([false, 'no']);
+  expect(decided([tells, ['p', { prompts: { allow: ['*'] } }]])).toEqual([false, 'no']);
+  expect(decided([['reads', { ...reads[1], when: late }], tells])).toEqual([false, 'no']);
+  expect(decided([reads, tells, ['no', { subscriptions: { deny: ['*/a'] } }]])).toEqual([false, 'no']);
+  // A denial whose condition cannot be decided denies.
+  const unknown = { resources: { deny: ['*/a'] }, when: 'source == "10.0.0.1"' };
+  expect(decided([reads, tells, ['no', unknown]])[0]).toBe(false);
+  expect(decideServer(of(tells), caller, 'notes').allow).toBe(false);
 });
 
 test('a rule about one kind lets its caller in, and a rule that only denies does not', () => {

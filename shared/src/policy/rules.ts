@@ -35,6 +35,9 @@ interface Known {
   decided?: { readonly by: DecideBy; readonly decision: Decision };
 }
 
+/** What is only good for something with another rule: it is no reason to come in. */
+const BESIDES: ReadonlySet<Kind> = new Set(['subscription', 'logging']);
+
 /** So many names are remembered for one caller at one server; what is forgotten is computed again. */
 const NAMES = 512;
 
@@ -54,10 +57,10 @@ export class Rules {
     this.#lookup = { allow: new ByName(allow), ask: new ByName(ask), deny: new ByName(deny) };
   }
 
-  /** The first rule that may allow anything at all. Log messages alone are no reason to come in. */
+  /** The first rule that may allow anything that a caller can come for. */
   get entrance(): string | undefined {
     const { allow, ask } = this.#lines;
-    const opens = ({ kind }: Line): boolean => kind !== 'logging';
+    const opens = ({ kind }: Line): boolean => !BESIDES.has(kind);
     return (allow.find(opens) ?? ask.find(opens))?.rule;
   }
 

@@ -195,10 +195,13 @@ describe('a resource', () => {
     expect(server.seen).toHaveLength(2);
   });
 
-  test.each(['resources/subscribe', 'resources/unsubscribe'])('M132 %s is denied', async (method) => {
-    expect((await asked('legacy', method, { uri: 'file:///srv/a' })).json.error.code).toBe(DENIED);
-    expect(server.seen).toEqual([]);
-  });
+  test.each(['resources/subscribe', 'resources/unsubscribe'])(
+    'M132 %s needs a rule of its own',
+    async (method) => {
+      expect((await asked('legacy', method, { uri: 'file:///srv/a' })).json.error.code).toBe(DENIED);
+      expect(server.seen).toEqual([]);
+    },
+  );
 });
 
 describe('a prompt', () => {

@@ -298,7 +298,6 @@ describe('M8, M9, M12: what no rule allows is denied', () => {
   });
 
   test.each([
-    'resources/subscribe',
     'tasks/get',
     'tasks/result',
     'subscriptions/listen',

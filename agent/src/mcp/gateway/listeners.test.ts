@@ -9,12 +9,17 @@ const session = {};
 
 let listeners: Listeners;
 let told: string[];
+let judged: bigint[];
 beforeEach(() => {
   listeners = new Listeners('everything');
   told = [];
+  judged = [];
 });
 const listen = (of: object | undefined, policy: Policy, caller = TRIAGE): (() => void) =>
-  listeners.add({ caller, session: of }, policy, ({ method }) => void told.push(method));
+  listeners.add({ caller, session: of }, policy, {
+    tell: ({ method }) => void told.push(method),
+    judgeAgain: ({ version }) => void judged.push(version),
+  });
 const CHANGED = 'notifications/tools/list_changed';
 
 test('a listening client is notified once when a policy changes its list', () => {
@@ -25,6 +30,7 @@ test('a listening client is notified once when a policy changes its list', () =>
   listeners.policyChanged(allowing('other'));
   listeners.policyChanged(allowing('other'));
   expect(told).toEqual([CHANGED]);
+  expect(judged).toHaveLength(6);
 });
 
 test('a client that does not listen any more is not told', () => {

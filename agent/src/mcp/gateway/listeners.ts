@@ -1,8 +1,9 @@
 /**
- * Streams on which clients listen: a client is notified when a new policy changes its list of tools. If its session has
- * no open stream at that moment, it is notified on its next one.
+ * Streams on which clients listen: a client is notified when a new policy changes what one of its lists shows. If its
+ * session has no open stream at that moment, it is notified on its next one.
  */
 import type { Notification } from '@chancery/shared/mcp/message.ts';
+import { LISTED, type Listed, listChanged } from '@chancery/shared/mcp/subscription.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
@@ -12,56 +13,75 @@ interface Hearer {
   readonly session: object | undefined;
 }
 
-interface Listener extends Hearer {
+/** A stream on which a client listens. */
+export interface Told {
   readonly tell: (notification: Notification) => void;
-  rules: string;
+  /** Ends it if the policy lets the client listen to less than it was granted. */
+  readonly judgeAgain: (policy: Policy) => void;
 }
 
-const CHANGED: Notification = {
-  kind: 'notification',
-  method: 'notifications/tools/list_changed',
-  params: undefined,
+interface Listener extends Hearer {
+  readonly back: Told;
+  rules: Listings;
+}
+
+/** What the rules say of each list. */
+type Listings = Readonly<Record<Listed, string>>;
+
+/** One of each, so that a stream that is told twice before it is open says it once. */
+const CHANGED: Readonly<Record<Listed, Notification>> = {
+  tool: listChanged('tool'),
+  resource: listChanged('resource'),
+  prompt: listChanged('prompt'),
 };
 
-/** Notifies listening clients when a new policy changes their list of tools. One for each gateway. */
+/** Notifies listening clients when a new policy changes their lists. One for each server. */
 export class Listeners {
   readonly #open = new Set<Listener>();
   readonly #server: string;
-  /** The rules behind the list that the client of a session has. */
-  readonly #known = new WeakMap<object, string>();
+  /** The rules behind the lists that the client of a session has. */
+  readonly #known = new WeakMap<object, Listings>();
 
   constructor(server: string) {
     this.#server = server;
   }
 
-  /** Notes that the client of this session has no list yet, or asks for one under these rules. */
+  /** Notes that the client of this session has no lists yet. */
   begun(session: object, caller: SpiffeId, policy: Policy): void {
     this.#known.set(session, this.#rulesOf(policy, caller));
   }
 
   /** The returned function removes it. */
-  add({ caller, session }: Hearer, policy: Policy, tell: Listener['tell']): () => void {
+  add({ caller, session }: Hearer, policy: Policy, back: Told): () => void {
     const rules = this.#rulesOf(policy, caller);
     const known = (session && this.#known.get(session)) ?? rules;
-    const listener = { caller, session, tell, rules: known };
+    const listener = { caller, session, back, rules: known };
     this.#open.add(listener);
     this.#tellIfNew(listener, rules);
     return () => this.#open.delete(listener);
   }
 
-  /** Notifies each client whose list of tools changes under this policy. */
+  /** Ends streams that the policy allows less, and notifies each client whose lists change under it. */
   policyChanged(policy: Policy): void {
+    for (const { back } of this.#open) back.judgeAgain(policy);
     for (const listener of this.#open) this.#tellIfNew(listener, this.#rulesOf(policy, listener.caller));
   }
 
-  #tellIfNew(listener: Listener, rules: string): void {
-    if (rules === listener.rules) return;
+  #tellIfNew(listener: Listener, rules: Listings): void {
+    const changed = LISTED.filter((listed) => rules[listed] !== listener.rules[listed]);
+    if (changed.length === 0) return;
     listener.rules = rules;
     if (listener.session !== undefined) this.#known.set(listener.session, rules);
-    listener.tell(CHANGED);
+    for (const listed of changed) listener.back.tell(CHANGED[listed]);
   }
 
-  #rulesOf(policy: Policy, caller: SpiffeId): string {
-    return policy.rulesFor(caller, this.#server).listing('tool');
+  #rulesOf(policy: Policy, caller: SpiffeId): Listings {
+    const rules = policy.rulesFor(caller, this.#server);
+    const [tool, resource, prompt] = [
+      rules.listing('tool'),
+      rules.listing('resource'),
+      rules.listing('prompt'),
+    ];
+    return { tool, resource, prompt };
   }
 }

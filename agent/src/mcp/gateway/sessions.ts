@@ -9,6 +9,7 @@ import { randomUUID } from 'node:crypto';
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Id } from '@chancery/shared/mcp/message.ts';
+import type { Filter, Listed } from '@chancery/shared/mcp/subscription.ts';
 import type { What } from '@chancery/shared/policy/call.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
@@ -24,12 +25,23 @@ export interface Session {
   readonly pending: Pending;
   /** Ids of the server's requests that were passed to the client and wait for its answer. */
   readonly serverRequests: Set<Id>;
+  /** By the URI of the resource. The server has them until its client gives them up. */
+  readonly subscribed: Map<string, Subscription>;
+  /** The lists whose changes were promised to its client. */
+  promised: ReadonlySet<Listed>;
   /** How many of its HTTP requests are open. */
   open: number;
   /** Ends each stream on which its client listens. */
   readonly streams: Set<() => void>;
   /** How many looks in a row found it unused. Looks are a part of the idle time apart. */
   idleLooks: number;
+}
+
+interface Subscription {
+  /** False once the rules have ended it: it stays ended until its client subscribes again. */
+  live: boolean;
+  /** Frees its place. */
+  readonly release: () => void;
 }
 
 type Beginner = Pick<VerifiedSvid, 'id' | 'serial'>;
@@ -45,6 +57,8 @@ export interface PendingRequest {
   readonly what: What | undefined;
   /** `performance.now()`. */
   readonly startedMs: number;
+  /** What a modern subscription was granted. */
+  readonly listens?: Filter | undefined;
   /** Its client has cancelled it. */
   cancelled?: true;
   /** Its end has been recorded. */
@@ -126,8 +140,11 @@ export class Sessions {
 
   /** Opens a session for the caller. `upstream` is the server's name for it. The id is random (UUID). */
   open({ id: caller, serial }: Beginner, upstream: string, pending: Pending): Session {
-    const fresh = { serverRequests: new Set<Id>(), streams: new Set<() => void>(), open: 0, idleLooks: 0 };
-    const session = { id: randomUUID(), caller, serial, upstream, pending, ...fresh };
+    const session: Session = {
+      ...{ id: randomUUID(), caller, serial, upstream, pending },
+      ...{ serverRequests: new Set<Id>(), streams: new Set<() => void>(), open: 0, idleLooks: 0 },
+      ...{ subscribed: new Map<string, Subscription>(), promised: new Set<Listed>() },
+    };
     this.#byId.set(session.id, session);
     this.#options.onBegin?.(session);
     void this.#look();
@@ -154,6 +171,14 @@ export class Sessions {
     if (!this.#byId.delete(session.id)) return;
     this.#options.onEnd(session, why, atServer);
     for (const end of session.streams) end();
+    for (const uri of [...session.subscribed.keys()]) unsubscribe(session, uri);
+  }
+
+  /** Ends the subscriptions that are `over`, but at the server. */
+  endSubscriptions(over: (session: Session, uri: string) => boolean): void {
+    for (const session of this.#byId.values())
+      for (const [uri, subscription] of session.subscribed)
+        if (subscription.live && over(session, uri)) subscription.live = false;
   }
 
   async #look(): Promise<void> {
@@ -173,6 +198,23 @@ export class Sessions {
     this.#looking = false;
   }
 }
+
+/** Notes that the session is subscribed to the resource. `take` takes its place, and returns what frees it. */
+export function subscribe({ subscribed }: Session, uri: string, take: () => () => void): void {
+  const known = subscribed.get(uri);
+  if (known === undefined) subscribed.set(uri, { live: true, release: take() });
+  else known.live = true;
+}
+
+/** Forgets that the session is subscribed to the resource. */
+export function unsubscribe({ subscribed }: Session, uri: string): void {
+  subscribed.get(uri)?.release();
+  subscribed.delete(uri);
+}
+
+/** The resources that the session hears of. */
+export const liveUris = (session: Session | undefined): readonly string[] =>
+  [...(session?.subscribed ?? [])].flatMap(([uri, { live }]) => (live ? [uri] : []));
 
 /**
  * Throws mcp_parse if the id is in use: two answers to one id could not be told apart. Called before the request is

@@ -72,6 +72,11 @@ export const Access = z
       'The prompts and templates whose arguments may be completed. Each must be allowed for itself, too.',
       'Names of prompts and texts of templates of resources, globs with * or /RE2 regex/, each matching the whole.',
     ),
+    subscriptions: block(
+      compileUriPattern,
+      'The resources whose changes the caller may listen to. Each must be allowed for itself, too.',
+      'URIs, globs with *, templates with {name} or /RE2 regex/, each matching a whole URI.',
+    ),
     when: z
       .string()
       .superRefine(compiles(compileWhen))
@@ -92,7 +97,7 @@ export const Access = z
   })
   .refine(
     (access) => [...BLOCKS.map(({ key }) => key), ...ALONE].some((key) => access[key] !== undefined),
-    'a rule has at least one of tools, resources, prompts, completion, logging and everything',
+    'a rule has at least one of tools, resources, prompts, completion, subscriptions, logging and everything',
   )
   .superRefine(({ when, ...access }, context) => {
     const keys = [...BLOCKS.map(({ key }) => key), ...ALONE];
@@ -116,6 +121,7 @@ export const BLOCKS = [
   { key: 'resources', kind: 'resource', compile: compileUriPattern },
   { key: 'prompts', kind: 'prompt', compile: compilePromptPattern },
   { key: 'completion', kind: 'completion', compile: compileReferencePattern },
+  { key: 'subscriptions', kind: 'subscription', compile: compileUriPattern },
 ] as const satisfies readonly {
   readonly key: string;
   readonly kind: Kind;

@@ -14,6 +14,7 @@ import { handle } from '@chancery/agent/mcp/gateway/request/handle.ts';
 import { type Begun, nothingSeen } from '@chancery/agent/mcp/gateway/request/inbound.ts';
 import { Served } from '@chancery/agent/mcp/gateway/request/served.ts';
 import { type Session, Sessions } from '@chancery/agent/mcp/gateway/sessions.ts';
+import { Subscriptions } from '@chancery/agent/mcp/gateway/subscriptions.ts';
 import type { Back, Outbound, Upstream } from '@chancery/agent/mcp/upstream/upstream.ts';
 import { refuse } from '@chancery/agent/mcp/wire/answer/reply.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
@@ -108,6 +109,7 @@ export async function openGate(held: HeldLimits = {}): Promise<OpenGate> {
     freeText: { instructions: true, logs: true },
     ...heldBy(held, maxRequestBytes),
     listeners: new Listeners('everything'),
+    subscriptions: new Subscriptions(),
     ensureHeard: () => {},
   };
   const served = new Served(gate);

@@ -73,7 +73,7 @@ test.each([
   [
     'initialize',
     { capabilities: { resources: {}, prompts: { listChanged: true } }, hidden: 'x' },
-    { capabilities: { prompts: {} } },
+    { capabilities: { prompts: { listChanged: true } } },
   ],
   [
     'server/discover',

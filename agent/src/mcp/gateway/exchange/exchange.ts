@@ -35,7 +35,8 @@ export class Exchange implements Back {
   #opened = false;
   /** Bytes that the upstream holds of incomplete messages. */
   #partial = 0;
-  #owed: Notification | undefined;
+  /** Of the gateway itself, until the stream is open and the subscription acknowledged. */
+  readonly #owed = new Set<Notification>();
 
   constructor(gate: Gate, res: ServerResponse, facts: ExchangeFacts) {
     this.#gate = gate;
@@ -128,7 +129,7 @@ export class Exchange implements Back {
       { 'content-type': 'text/event-stream', 'cache-control': 'no-store' },
       this.#begun === undefined,
     );
-    this.tell();
+    this.#tellOwed();
   }
 
   /** `Back.event`: writes one event. False asks for a pause until `onDrain`. */
@@ -147,7 +148,7 @@ export class Exchange implements Back {
       // together.
       if (this.#passing.answered) this.#res.end();
       // This event may have acknowledged a subscription.
-      else if (this.#owed !== undefined) this.tell();
+      else this.#tellOwed();
     });
     // A server that writes for many clients on one stream cannot wait for one of them.
     this.#wrote();
@@ -157,10 +158,25 @@ export class Exchange implements Back {
   /**
    * Sends a notification of the gateway itself. It is kept until the stream is open and the subscription acknowledged.
    */
-  tell(notification = this.#owed): void {
-    const ready = this.#opened && (this.#facts.request?.method !== LISTEN || this.#passing.subscribed);
-    this.#owed = ready ? undefined : notification;
-    if (ready && notification !== undefined) this.event(NOWHERE, notification);
+  tell(notification: Notification): void {
+    this.#owed.add(notification);
+    this.#tellOwed();
+  }
+
+  #tellOwed(): void {
+    const isAgreed = this.#facts.request?.method !== LISTEN || this.#passing.agreed !== undefined;
+    if (!this.#opened || !isAgreed) return;
+    for (const notification of this.#owed) {
+      this.#owed.delete(notification);
+      if (this.#res.writableEnded || this.#res.destroyed) return;
+      this.#guard(() => {
+        const text = this.#passing.own(notification);
+        if (text === undefined) return;
+        this.#held.release();
+        this.#held.write(writeEvent(NOWHERE, text));
+      });
+    }
+    this.#wrote();
   }
 
   /** `Back.keepAlive`: writes a comment, so that nobody on the way closes an idle stream. */

@@ -12,6 +12,7 @@ import type { Listeners } from '../listeners.ts';
 import type { OpenCall } from '../peers/open-call.ts';
 import type { CallRecorder } from '../records/record.ts';
 import type { Pending, Session, Sessions } from '../sessions.ts';
+import type { Subscriptions } from '../subscriptions.ts';
 import { Unread, type UnreadLimits, unreadLimits } from './unread.ts';
 
 /** What all exchanges with one server share. */
@@ -29,6 +30,7 @@ export interface Gate {
   readonly unread: Unread;
   readonly arriving: Unread;
   readonly listeners: Listeners;
+  readonly subscriptions: Subscriptions;
   /** Throws ca_unheard if what the CA says may have changed too long ago. */
   readonly ensureHeard: () => void;
 }

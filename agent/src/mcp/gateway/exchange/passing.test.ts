@@ -2,6 +2,7 @@ import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import type { Message, Request, Response } from '@chancery/shared/mcp/message.ts';
+import { listChanged } from '@chancery/shared/mcp/subscription.ts';
 import { toolNamed, type What } from '@chancery/shared/policy/call.ts';
 import { compileWhen, type When } from '@chancery/shared/policy/condition/when.ts';
 import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
@@ -100,15 +101,19 @@ describe('what a server says', () => {
   });
 
   test('that it tells of the list of tools makes a subscription', () => {
-    const listen = passing(request(1, 'subscriptions/listen'), { era: 'modern', session: undefined });
-    expect(listen.subscribed).toBe(false);
-    listen.pass(notification('notifications/tools/list_changed'));
-    expect(listen.subscribed).toBe(false);
-    const params = { notifications: { toolsListChanged: true } };
-    listen.pass(notification('notifications/subscriptions/acknowledged', params));
-    expect(listen.subscribed).toBe(true);
-    listen.pass(notification('notifications/tools/list_changed'));
-    expect(listen.subscribed).toBe(true);
+    const own = request(1, 'subscriptions/listen');
+    const listens = { lists: ['tool', 'resource'], uris: [] } as const;
+    const pending = new Map([[1, { ...asked(own)[1], listens }]]);
+    const listen = passing(own, { era: 'modern', session: undefined, pending });
+    const changed = notification('notifications/tools/list_changed');
+    expect(listen.pass(changed)).toBeUndefined();
+    expect(listen.own(listChanged('tool'))).toBeUndefined();
+    const params = { notifications: { toolsListChanged: true, promptsListChanged: true } };
+    expect(listen.pass(notification('notifications/subscriptions/acknowledged', params))).toBeDefined();
+    expect(listen.agreed).toEqual({ lists: ['tool'], uris: [] });
+    expect(listen.pass(changed)).toBeDefined();
+    expect(listen.own(listChanged('tool'))).toContain('subscriptionId');
+    expect(listen.own(listChanged('prompt'))).toBeUndefined();
   });
 
   test('that it is there is asked in a session, whose client may answer', () => {

@@ -2,16 +2,29 @@
  * Decides which of a server's messages go to the client of one request: answers only to what it asked, lists filtered
  * for this caller, and no notification or request that no rule allows. Records what it drops.
  */
-import { type Message, type Response, writeMessage } from '@chancery/shared/mcp/message.ts';
-import { narrowError } from '@chancery/shared/mcp/results.ts';
-import { acknowledgesTools } from '@chancery/shared/mcp/subscription.ts';
-import type { Call, What } from '@chancery/shared/policy/call.ts';
+import {
+  type Message,
+  type Notification,
+  type Response,
+  writeMessage,
+} from '@chancery/shared/mcp/message.ts';
+import { narrowError, promisedIn } from '@chancery/shared/mcp/results.ts';
+import {
+  acknowledgement,
+  changedList,
+  type Filter,
+  LISTEN,
+  SUBSCRIBE,
+  tagged,
+  UNSUBSCRIBE,
+} from '@chancery/shared/mcp/subscription.ts';
+import { type Call, subscriptionTo, type What } from '@chancery/shared/policy/call.ts';
 import { decide, decideList, mayCall, mayExpand } from '@chancery/shared/policy/decide.ts';
 import type { Decision } from '@chancery/shared/policy/decision.ts';
 import { denial } from '../../wire/answer/reply.ts';
 import { deniedMeanwhile } from '../judge/judge.ts';
-import { mayAsk, told } from '../judge/told.ts';
-import type { PendingRequest, Session } from '../sessions.ts';
+import { type Hearing, mayAsk, told, toldOfRequest, toldOnStream } from '../judge/told.ts';
+import { liveUris, type PendingRequest, type Session, unsubscribe } from '../sessions.ts';
 import { type Whose, whoseOf } from '../whose.ts';
 import { narrowAnswer } from './answers.ts';
 import type { ExchangeFacts, Gate } from './gate.ts';
@@ -26,8 +39,8 @@ export class Passing {
   /** The answer to the request has been passed on. */
   answered = false;
   outcome: 'result' | 'error' | undefined;
-  /** The server has agreed to notify of changes of the list. */
-  subscribed = false;
+  /** What the server has agreed to notify of, on the stream of a subscription. */
+  agreed: Filter | undefined;
 
   constructor(gate: Gate, facts: ExchangeFacts) {
     this.#gate = gate;
@@ -38,17 +51,11 @@ export class Passing {
   pass(message: Message): string | undefined {
     if (message.kind === 'response') return this.#passAnswer(message);
     const { recorder, upstream } = this.#gate;
-    const [{ peer, era, request }, session] = [this.#facts, this.session];
+    const [{ peer, era }, session] = [this.#facts, this.session];
     if (message.kind === 'notification') {
-      let observed = false;
-      const said = told(message, request, (level) => {
-        const decision = this.#logs(level);
-        observed = decision.allow && decision.observed === true;
-        return decision.allow;
-      });
+      const { said, observed } = this.#told(message);
       if (said === undefined) recorder.dropped(peer, message, `a server may not send ${message.method}`);
       else recorder.told(peer, message, observed);
-      this.subscribed ||= said !== undefined && acknowledgesTools(said);
       return said && writeMessage(said);
     }
     if (era === 'legacy' && session !== undefined && mayAsk(message.method)) {
@@ -62,6 +69,40 @@ export class Passing {
     const refusal = denial(message.id, { allow: false, rule: undefined, reason }, 'none');
     if (era === 'legacy') upstream.refuse(session?.upstream, refusal);
     return undefined;
+  }
+
+  /** What goes to the client for a change of a list that a policy made; undefined if it did not ask to be told. */
+  own(notification: Notification): string | undefined {
+    const { peer, request } = this.#facts;
+    const listed = changedList(notification);
+    if (listed === undefined) return undefined;
+    const [id, hears] =
+      request?.method === LISTEN
+        ? [request.id, this.agreed?.lists.includes(listed) === true]
+        : [undefined, listed === 'tool' || this.session?.promised.has(listed) === true];
+    if (!hears) return undefined;
+    this.#gate.recorder.told(peer, notification);
+    return writeMessage(id === undefined ? notification : tagged(id, notification.method));
+  }
+
+  #told(message: Notification): { readonly said: Notification | undefined; readonly observed: boolean } {
+    let observed = false;
+    const hearing = this.#hearing((decision) => {
+      observed ||= decision.allow && decision.observed === true;
+      return decision.allow;
+    });
+    return { said: this.#toldTo(message, hearing), observed };
+  }
+
+  #toldTo(message: Notification, hearing: Hearing): Notification | undefined {
+    const { era, request, pending } = this.#facts;
+    if (era === 'legacy') return told(message, hearing, liveUris(this.session));
+    if (request?.method !== LISTEN) return toldOfRequest(message, hearing);
+    if (this.agreed !== undefined) return toldOnStream(request.id, message, this.agreed, hearing);
+    const listens = pending.get(request.id)?.listens;
+    const begins = listens && acknowledgement(request.id, message, listens);
+    this.agreed = begins?.agreed;
+    return begins?.said;
   }
 
   /** The body of an HTTP answer. An error in it is about the request that was posted, whatever id it names. */
@@ -87,6 +128,7 @@ export class Passing {
     const passed = this.#narrowed(asked, response);
     const text = writeMessage(passed);
     this.#gate.recorder.answered(peer, asked, passed, text);
+    this.#note(asked, passed);
     if (response.id !== request?.id) return text;
     this.answered = true;
     this.outcome = passed.error === undefined ? 'result' : 'error';
@@ -99,7 +141,9 @@ export class Passing {
    */
   #narrowed(asked: PendingRequest, response: Response): Response {
     const policy = this.#gate.policy.current();
-    const denied = asked.what === undefined ? undefined : deniedMeanwhile(policy, this.#callOf(asked.what));
+    // What was given up needs no rule.
+    const what = asked.method === UNSUBSCRIBE ? undefined : asked.what;
+    const denied = what === undefined ? undefined : deniedMeanwhile(policy, this.#callOf(what));
     if (denied !== undefined) return denial(response.id, denied, asked.recordId);
     return narrowAnswer(asked, response, {
       era: this.#facts.era,
@@ -110,11 +154,25 @@ export class Passing {
     });
   }
 
-  #logs(level: string): Decision {
-    const { freeText, policy } = this.#gate;
-    if (!freeText.logs)
-      return { allow: false, rule: undefined, reason: 'its gateway passes no log messages' };
-    return decide(policy.current(), this.#callOf({ kind: 'logging', name: level }));
+  /** What the answer means for the session. */
+  #note({ method, what }: PendingRequest, { result }: Response): void {
+    const { session } = this;
+    if (session === undefined) return;
+    if (method === 'initialize' && result !== undefined) session.promised = promisedIn(result);
+    if (method === SUBSCRIBE && result === undefined) unsubscribe(session, what?.name ?? '');
+  }
+
+  /** By the newest policy. `says` notes how each decision was made, and answers with it. */
+  #hearing(says: (decision: Decision) => boolean): Hearing {
+    const { freeText, policy: source, clock } = this.#gate;
+    const policy = source.current();
+    const may = (what: What): boolean => says(decide(policy, this.#callOf(what)));
+    const where = { ...this.#where, now: clock.now() };
+    return {
+      mayLog: (name) => freeText.logs && may({ kind: 'logging', name }),
+      mayHear: (uri) => may(subscriptionTo(uri)),
+      mayList: (listed) => listed === 'tool' || says(decideList(policy, where, listed)),
+    };
   }
 
   #callOf(what: What): Call {

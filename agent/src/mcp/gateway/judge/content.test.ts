@@ -8,6 +8,8 @@ import { NOW } from '../../../../../test/kit/certificates.ts';
 import { TOOLS, TRIAGE } from '../../../../../test/kit/mcp/world/world.ts';
 import { judge } from './judge.ts';
 
+const HELD = { uris: new Set<string>(), left: 9 };
+
 const server = McpServer.parse({ kind: 'McpServer', name: 'notes', identity: TOOLS, address: 'notes:1' });
 const access = Access.parse({
   kind: 'Access',
@@ -24,7 +26,7 @@ const key = 'io.modelcontextprotocol/clientCapabilities';
 
 function verdict(method: string, params: JsonObject) {
   const message: Request = { kind: 'request', id: 1, method, params };
-  const where = { caller: TRIAGE, server: 'notes', now: NOW, session: undefined };
+  const where = { caller: TRIAGE, server: 'notes', now: NOW, session: undefined, held: HELD };
   const freeText = { instructions: true, logs: true };
   return judge(policy, { ...where, era: 'modern', freeText }, entered, message);
 }

@@ -11,6 +11,8 @@ import { NOW } from '../../../../../test/kit/certificates.ts';
 import { policyFor, TRIAGE } from '../../../../../test/kit/mcp/world/world.ts';
 import { deniedMeanwhile, judge } from './judge.ts';
 
+const HELD = { uris: new Set<string>(), left: 9 };
+
 const policy = policyFor(1, { allow: ['echo', 'get-*'], deny: ['get-env'] });
 const entered = { allow: true, rule: 'triage', reason: 'entered' } as const;
 const SAYS_ALL = { instructions: true, logs: true };
@@ -25,7 +27,7 @@ const request = (method: string, params?: JsonObject): Request => ({
 const notification = (method: string): Notification => ({ kind: 'notification', method, params: undefined });
 
 const verdict = (message: Message, era: Era, freeText = SAYS_ALL) => {
-  const where = { caller: TRIAGE, server: 'everything', now: NOW, session: undefined };
+  const where = { caller: TRIAGE, server: 'everything', now: NOW, session: undefined, held: HELD };
   return judge(policy, { ...where, era, freeText }, entered, message);
 };
 const passes = (message: Message, era: Era, freeText = SAYS_ALL): boolean =>

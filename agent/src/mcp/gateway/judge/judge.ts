@@ -1,6 +1,8 @@
 /** Decides which messages of a client pass, and by which rule. Denies every method that no kind of rule covers yet. */
 import { withLevel } from '@chancery/shared/mcp/logging.ts';
 import type { Message } from '@chancery/shared/mcp/message.ts';
+import { type Filter, withFilter } from '@chancery/shared/mcp/subscription.ts';
+import { withoutCapabilities } from '@chancery/shared/mcp/tools.ts';
 import type { Call } from '@chancery/shared/policy/call.ts';
 import { decide, decideList, mayCall } from '@chancery/shared/policy/decide.ts';
 import { type Allowed, closed, type Decision, type Denied } from '@chancery/shared/policy/decision.ts';
@@ -9,20 +11,26 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { OPEN_NOTIFICATIONS } from './open.ts';
 import type { Terms, Use } from './reader.ts';
 import { READERS } from './readers.ts';
+import { boundOn, decideListen, type Held, isGivenUp } from './subscriptions.ts';
 
 export interface Verdict {
   readonly decision: Decision;
   readonly use: Use | undefined;
   /** What goes to the server if the message passes. */
   readonly forwarded: Message;
+  /** What a modern subscription is granted. */
+  readonly listens?: Filter;
+  readonly subscribes?: 'begin' | 'end' | undefined;
 }
 
-export interface Situation extends Terms, Omit<Call, 'what' | 'arguments'> {}
+export interface Situation extends Terms, Omit<Call, 'what' | 'arguments'> {
+  readonly held: Held;
+}
 
 /** `entered` is the decision that lets the caller reach the server. Throws mcp_parse for a use that cannot be read. */
 export function judge(
   policy: Policy,
-  { era, freeText, ...where }: Situation,
+  { era, freeText, held, ...where }: Situation,
   entered: Allowed,
   message: Message,
 ): Verdict {
@@ -34,14 +42,27 @@ export function judge(
   if (message.kind === 'notification') return OPEN_NOTIFICATIONS.has(method) ? enters : denied;
   const reading = READERS.get(method)?.(message, { era, freeText });
   if (reading === undefined) return denied;
-  const { use, lists } = reading;
+  const { use, lists, listens: asked, subscribes } = reading;
   const mayLog = (level: string): boolean =>
     freeText.logs && decide(policy, { ...where, what: { kind: 'logging', name: level } }).allow;
   const forwarded = withLevel(reading.forwarded, (level) => levelsFrom(level).find(mayLog));
   if (lists !== undefined) return { use, forwarded, decision: decideList(policy, where, lists) };
+  if (asked !== undefined) {
+    const { decision, granted } = decideListen(policy, where, { asked, entered, left: held.left });
+    return {
+      use,
+      listens: granted,
+      decision,
+      forwarded: withFilter(withoutCapabilities(forwarded), granted),
+    };
+  }
   if (use === undefined) return { ...enters, forwarded };
   const { arguments: given, ...what } = use;
-  return { use, forwarded, decision: decide(policy, { ...where, what, arguments: given }) };
+  if (subscribes !== undefined && isGivenUp(subscribes, what.name, held))
+    return { use, subscribes, forwarded, decision: entered };
+  const decision = decide(policy, { ...where, what, arguments: given });
+  const bound = subscribes && decision.allow ? boundOn(subscribes, what.name, where, held) : undefined;
+  return { use, subscribes, forwarded, decision: bound ?? decision };
 }
 
 /**

@@ -3,6 +3,7 @@ import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import type { Era } from '@chancery/shared/mcp/era.ts';
 import type { Request } from '@chancery/shared/mcp/message.ts';
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
+import type { Filter } from '@chancery/shared/mcp/subscription.ts';
 import type { Kind, What } from '@chancery/shared/policy/call.ts';
 
 /** What a request asks for by name, and with what. */
@@ -15,6 +16,10 @@ export interface Reading {
   readonly use: Use | undefined;
   /** Set for a list of things of this kind, where a rule must allow one of them at least. */
   readonly lists?: Kind;
+  /** Set for a modern subscription: what it asks for. */
+  readonly listens?: Filter;
+  /** Set where a legacy session begins or ends a subscription to the resource that it uses. */
+  readonly subscribes?: 'begin' | 'end';
   /** The request as the server gets it: what it has besides was not decided. */
   readonly forwarded: Request;
 }

@@ -1,9 +1,10 @@
 /** The requests of a client that can be allowed, by method. */
-import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
+import { LISTEN, SUBSCRIBE, UNSUBSCRIBE } from '@chancery/shared/mcp/subscription.ts';
 import { readCompletion, readListOf, readPrompt, readResource } from './content.ts';
 import { readInitialize, readOpen, readSetLevel } from './open.ts';
 import type { Reader } from './reader.ts';
-import { readCall, readListen } from './tools.ts';
+import { readListen, readSubscribe, readUnsubscribe } from './subscriptions.ts';
+import { readCall } from './tools.ts';
 
 /** Every method that is not here is denied. */
 export const READERS: ReadonlyMap<string, Reader> = new Map([
@@ -19,5 +20,7 @@ export const READERS: ReadonlyMap<string, Reader> = new Map([
   ['prompts/get', readPrompt],
   ['completion/complete', readCompletion],
   [LISTEN, readListen],
+  [SUBSCRIBE, readSubscribe],
+  [UNSUBSCRIBE, readUnsubscribe],
   ['logging/setLevel', readSetLevel],
 ]);

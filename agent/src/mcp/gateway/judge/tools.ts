@@ -1,5 +1,4 @@
-/** Calls of tools, and subscriptions to changes of their list. */
-import { listensToTools, narrowListen } from '@chancery/shared/mcp/subscription.ts';
+/** Calls of tools. */
 import { callOf, withoutCapabilities } from '@chancery/shared/mcp/tools.ts';
 import type { Reader } from './reader.ts';
 
@@ -11,9 +10,3 @@ export const readCall: Reader = (request) => {
     forwarded: withoutCapabilities(forwarded),
   };
 };
-
-/** Modern only. */
-export const readListen: Reader = (request, { era }) =>
-  era === 'modern' && listensToTools(request)
-    ? { use: undefined, forwarded: withoutCapabilities(narrowListen(request)) }
-    : undefined;

@@ -54,13 +54,15 @@ export function decidedFields(
   };
 }
 
-/** Only tools have arguments in clear: a prompt of the same name is something else. A read of a resource has none. */
+const WITHOUT_ARGUMENTS: ReadonlySet<Use['kind']> = new Set(['resource', 'subscription', 'logging']);
+
+/** Only tools have arguments in clear: a prompt of the same name is something else. */
 function givenTo(
   use: Use | undefined,
   policy: Policy,
   server: string,
 ): Pick<CallEvent, 'arguments' | 'argumentsSha256'> {
-  if (use === undefined || use.kind === 'resource' || use.kind === 'logging') return {};
+  if (use === undefined || WITHOUT_ARGUMENTS.has(use.kind)) return {};
   const clear = use.kind === 'tool' ? argumentsInClear(policy, server, use) : undefined;
   return { arguments: clear, argumentsSha256: sha256(JSON.stringify(use.arguments)) };
 }

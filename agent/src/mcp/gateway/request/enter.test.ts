@@ -19,6 +19,7 @@ import type { CallEvent } from '../../call-event.ts';
 import type { Gate } from '../exchange/gate.ts';
 import { CallRecorder } from '../records/record.ts';
 import { type Session, Sessions } from '../sessions.ts';
+import { Subscriptions } from '../subscriptions.ts';
 import { type Entering, enter } from './enter.ts';
 import { nothingSeen } from './inbound.ts';
 
@@ -55,7 +56,17 @@ beforeEach(() => {
   const ensureHeard = (): void => {
     if (unheard !== undefined) throw unheard;
   };
-  const parts = { server: 'everything', policy, clock, recorder, sessions, freeText, ensureHeard };
+  const subscriptions = new Subscriptions();
+  const parts = {
+    server: 'everything',
+    policy,
+    clock,
+    recorder,
+    sessions,
+    subscriptions,
+    freeText,
+    ensureHeard,
+  };
   gate = parts as Partial<Gate> as Gate;
 });
 

@@ -16,7 +16,15 @@ import type { Gate } from '../exchange/gate.ts';
 import { ensureEra } from '../judge/era.ts';
 import { judge, type Verdict } from '../judge/judge.ts';
 import type { Ruling } from '../records/fields.ts';
-import { addPending, ensureNew, type Pending, type PendingRequest, type Session } from '../sessions.ts';
+import {
+  addPending,
+  ensureNew,
+  type Pending,
+  type PendingRequest,
+  type Session,
+  subscribe,
+  unsubscribe,
+} from '../sessions.ts';
 import { whoseOf } from '../whose.ts';
 import type { Begun, Seen } from './inbound.ts';
 
@@ -46,11 +54,12 @@ export async function enter(gate: Gate, entering: Entering): Promise<Message | u
   let forwarded: Message | undefined;
   const decide = (recordId: string): Ruling => {
     ensureUnchanged(gate, entering);
-    const { forwarded: passing, ...ruling } = rulingOn(gate, entering);
+    const { forwarded: passing, listens, subscribes, ...ruling } = rulingOn(gate, entering);
     forwarded = passing;
     if (ruling.decision.allow && message.kind === 'request') {
-      asked = askedBy(message, recordId, ruling);
+      asked = { ...askedBy(message, recordId, ruling), listens };
       remember(gate, entering, asked);
+      noteSubscription(gate, entering, asked, subscribes);
     }
     return ruling;
   };
@@ -80,10 +89,12 @@ function ensureUnchanged(gate: Gate, entering: Entering): void {
   ensureNew(pending, message.id);
 }
 
+const NO_URIS: ReadonlySet<string> = new Set();
+
 function rulingOn(
   gate: Gate,
   { message, era, peer, session, bytes, seen }: Entering,
-): Ruling & Pick<Verdict, 'forwarded'> {
+): Ruling & Omit<Verdict, 'decision' | 'use'> {
   const { freeText, server } = gate;
   const policy = gate.policy.current();
   ensureEra(policy, server, era);
@@ -93,7 +104,8 @@ function rulingOn(
   if (!entered.allow)
     return { ...about, decision: entered, use: undefined, forwarded: message, reaches: false };
   const where = { ...whoseOf(peer, seen), server, now: gate.clock.now(), session: session?.id };
-  const { decision, ...verdict } = judge(policy, { ...where, era, freeText }, entered, message);
+  const held = { uris: session?.subscribed ?? NO_URIS, left: gate.subscriptions.left(peer.id) };
+  const { decision, ...verdict } = judge(policy, { ...where, era, freeText, held }, entered, message);
   return { ...about, ...verdict, decision: closed(decision), reaches: true };
 }
 
@@ -112,6 +124,19 @@ function remember(gate: Gate, { peer, pending }: Entering, asked: PendingRequest
   const forgotten = addPending(pending, asked);
   if (forgotten !== undefined)
     gate.recorder.unanswered(peer, forgotten, 'unknown', 'too many requests are open');
+}
+
+/** In the turn of the decision, so that requests at the same time cannot pass the bound together. */
+function noteSubscription(
+  { subscriptions }: Gate,
+  { peer, session, res }: Entering,
+  { listens, what }: PendingRequest,
+  subscribes: Verdict['subscribes'],
+): void {
+  if (listens !== undefined) res.once('close', subscriptions.take(peer.id, listens.uris.length));
+  if (session === undefined || subscribes === undefined || what === undefined) return;
+  if (subscribes === 'end') unsubscribe(session, what.name);
+  else subscribe(session, what.name, () => subscriptions.take(peer.id, 1));
 }
 
 function deny(

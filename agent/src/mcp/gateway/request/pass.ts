@@ -1,8 +1,13 @@
 /** What every request that passes needs, whatever its method. */
-import { refusalOf } from '@chancery/shared/ground/errors.ts';
+import { IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
+import type { Notification } from '@chancery/shared/mcp/message.ts';
+import type { Filter } from '@chancery/shared/mcp/subscription.ts';
+import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { Exchange } from '../exchange/exchange.ts';
 import type { Gate } from '../exchange/gate.ts';
+import { lostOf } from '../judge/lost.ts';
 import type { Session } from '../sessions.ts';
+import { whoseOf } from '../whose.ts';
 import type { Inbound } from './inbound.ts';
 
 /** True if it passes. From here on the exchange answers every failure: it knows what waits for an answer. */
@@ -18,11 +23,26 @@ export function passOn(back: Exchange, send: () => void): boolean {
 
 interface Listening extends Pick<Inbound, 'peer'> {
   readonly session: Session | undefined;
+  /** What a modern client was granted. */
+  readonly listens?: Filter | undefined;
+  readonly source: string | undefined;
 }
 
-/** Notifies the client on this stream when a new policy changes its list of tools. */
-export function listenBy(gate: Gate, back: Exchange, { peer, session }: Listening): void {
+/**
+ * Notifies the client on this stream when a new policy changes a list that it may ask for. Ends the stream of a modern
+ * client when a new policy takes something of what it was granted: it may listen again to the rest.
+ */
+export function listenBy(gate: Gate, back: Exchange, { peer, session, listens, source }: Listening): void {
+  const { server, clock } = gate;
+  const whose = whoseOf(peer, { source });
+  const judgeAgain = (policy: Policy): void => {
+    const where = { ...whose, server, now: clock.now() };
+    const lost = listens && lostOf(policy, where, listens);
+    if (lost === undefined) return;
+    back.fail(new IdentityError('mcp_call', `no rule lets ${peer.id} listen to ${lost} any more`));
+  };
   const hearer = { caller: peer.id, session };
-  const stop = gate.listeners.add(hearer, gate.policy.current(), (told) => back.tell(told));
+  const told = { tell: (notification: Notification) => back.tell(notification), judgeAgain };
+  const stop = gate.listeners.add(hearer, gate.policy.current(), told);
   back.onClose(stop);
 }

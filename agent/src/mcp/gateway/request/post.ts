@@ -47,7 +47,10 @@ async function decideAndPass(gate: Gate, asking: Asking, body: Body): Promise<bo
   seen.message = request;
   back.enter(body.hold);
   if (message.kind === 'notification') noteCancelled(session, message);
-  if (request?.method === LISTEN) listenBy(gate, back, { peer, session });
+  if (request?.method === LISTEN) {
+    const { listens } = pending.get(request.id) ?? {};
+    listenBy(gate, back, { peer, session, listens, source: seen.source });
+  }
   const outbound = outboundOf(asking, entering, forwarded);
   return passOn(back, () => gate.upstream.send(outbound, back));
 }
