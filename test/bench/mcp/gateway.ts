@@ -1,7 +1,8 @@
 /**
  * What connect and the gateway add to a tool call: the reference server's echo over HTTP, called directly, through the
  * gateway by a client that speaks mutual TLS itself, and through connect and gateway. CA, server, gateway and the agent
- * with connect are real processes; the client is this one. Every call is decided and recorded on disk.
+ * with connect are real processes; the client is this one. Every call is decided by rules of which each has a condition,
+ * and its records go to disk and to the CA.
  */
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
@@ -19,7 +20,7 @@ import {
   removeFolder,
 } from '../../kit/processes.ts';
 import type { Bench, Outcome, Progress } from '../bench.ts';
-import { quantile, rssMbOf } from '../measure.ts';
+import { cpuMicrosOf, quantile, rssMbOf } from '../measure.ts';
 import { McpCaller, type Target } from './caller.ts';
 
 const TRUST_DOMAIN = 'bench.example';
@@ -30,6 +31,10 @@ const CALLS = 150;
 const WARM_UP = 500;
 const PARALLEL_CALLS = 4_000;
 const PARALLEL = 16;
+/** Access resources, each with a condition. A tenth is about this caller, and all but one of these do not match. */
+const RULES = 1_000;
+/** Sessions of one caller that are open and idle, each with a connection of its own. */
+const CONNECTIONS = 1_000;
 
 export const gateway: Bench = {
   says: 'a tool call directly, through the gateway, and through connect and gateway',
@@ -89,7 +94,7 @@ async function startParts(
   const ca = await makeCa(dir, TRUST_DOMAIN, { attestors: { unix: {} }, ...config });
   const serving = await start(ca.serve());
   await ca.saveBundle();
-  await ca.apply([...resources(gatewayPort), ...more]);
+  await ca.apply([...resources(gatewayPort), ...rules(RULES - 1), ...more]);
   const evidence = { unix: {} };
   const upstream = { url: server.url.href };
   const behind = { server: 'everything', listen: `127.0.0.1:${gatewayPort}`, upstream };
@@ -120,9 +125,26 @@ function resources(port: number): object[] {
     identity(TOOLS, 'tools'),
     identity(TRIAGE, 'triage'),
     { kind: 'McpServer', name: 'everything', identity: TOOLS, address: `127.0.0.1:${port}` },
-    { kind: 'Access', name: 'triage', who: [TRIAGE], servers: ['everything'], tools },
+    {
+      kind: 'Access',
+      name: 'triage',
+      who: [TRIAGE],
+      servers: ['everything'],
+      tools,
+      when: 'args.message.startsWith("number ") && source == "127.0.0.1"',
+    },
   ];
 }
+
+const rules = (count: number): object[] =>
+  Array.from({ length: count }, (_, n) => ({
+    kind: 'Access',
+    name: `rule-${n}`,
+    who: [n % 10 === 0 ? TRIAGE : `spiffe://${TRUST_DOMAIN}/agents/other-${n}`],
+    servers: ['everything'],
+    tools: { allow: ['echo'] },
+    when: `args.owner == "team-${n}"`,
+  }));
 
 async function measure(world: World, progress: Progress): Promise<Outcome> {
   const both = await openSoon({ agent: plainAgent(), port: world.connectPort });
@@ -140,7 +162,13 @@ async function measure(world: World, progress: Progress): Promise<Outcome> {
     for (const [index, caller] of callers.entries()) times[index]?.push(...(await caller.calls(CALLS)));
   }
   progress(`${PARALLEL} calls at a time`);
+  const cpu = () => cpuMicrosOf(world.gateway.child.pid ?? 0) + cpuMicrosOf(world.connect.child.pid ?? 0);
+  const before = cpu();
   const callsPerSecond = await both.flood(PARALLEL_CALLS, PARALLEL);
+  const cpuMicros = (cpu() - before) / PARALLEL_CALLS;
+  const gatewayRssMb = rssMbOf(world.gateway.child.pid ?? 0);
+  const connectRssMb = rssMbOf(world.connect.child.pid ?? 0);
+  const idleRssMb = await withConnections(world, progress);
   const [direct = [], through = [], whole = []] = times;
   return outcome({
     directP50Ms: quantile(direct, 0.5),
@@ -148,10 +176,27 @@ async function measure(world: World, progress: Progress): Promise<Outcome> {
     bothP50Ms: quantile(whole, 0.5),
     addedP50Ms: quantile(whole, 0.5) - quantile(direct, 0.5),
     addedP99Ms: quantile(whole, 0.99) - quantile(direct, 0.99),
+    ratioP50: quantile(whole, 0.5) / quantile(direct, 0.5),
     callsPerSecond,
-    gatewayRssMb: rssMbOf(world.gateway.child.pid ?? 0),
-    connectRssMb: rssMbOf(world.connect.child.pid ?? 0),
+    callsPerCore: 1e6 / cpuMicros,
+    gatewayRssMb,
+    connectRssMb,
+    gatewayRssAtConnectionsMb: idleRssMb,
   });
+}
+
+/** The gateway's resident memory with so many connections more, each with a session. */
+async function withConnections(world: World, progress: Progress): Promise<number> {
+  const agents = Array.from({ length: CONNECTIONS }, () => new https.Agent(tlsFrom(world.svidFolder)));
+  try {
+    for (const [index, agent] of agents.entries()) {
+      if (index % 100 === 0) progress(`${index} of ${CONNECTIONS} connections`);
+      await McpCaller.open({ agent, port: world.gatewayPort });
+    }
+    return rssMbOf(world.gateway.child.pid ?? 0);
+  } finally {
+    for (const agent of agents) agent.destroy();
+  }
 }
 
 export const plainAgent = () => new http.Agent({ keepAlive: true });
@@ -181,9 +226,13 @@ interface Measured {
   readonly bothP50Ms: number;
   readonly addedP50Ms: number;
   readonly addedP99Ms: number;
+  readonly ratioP50: number;
   readonly callsPerSecond: number;
+  /** By the CPU time of connect and gateway together. */
+  readonly callsPerCore: number;
   readonly gatewayRssMb: number;
   readonly connectRssMb: number;
+  readonly gatewayRssAtConnectionsMb: number;
 }
 
 function outcome(measured: Measured): Outcome {
@@ -197,9 +246,12 @@ function outcome(measured: Measured): Outcome {
       ['through connect and gateway, p50', ms(measured.bothP50Ms)],
       ['added by both, p50 (budget 0.5 ms)', ms(measured.addedP50Ms)],
       ['added by both, p99', ms(measured.addedP99Ms)],
+      ['through both to direct, p50', measured.ratioP50.toFixed(2)],
       [`through both, ${PARALLEL} at a time`, `${measured.callsPerSecond.toFixed(0)} calls/s`],
+      ['the same for each core of connect and gateway', `${measured.callsPerCore.toFixed(0)} calls/s`],
       ['gateway, resident after it', mb(measured.gatewayRssMb)],
       ['connect, resident after it', mb(measured.connectRssMb)],
+      [`gateway, with ${CONNECTIONS} more connections`, mb(measured.gatewayRssAtConnectionsMb)],
     ],
   };
 }

@@ -72,15 +72,25 @@ const VALUES: Readonly<Record<Name, (call: Call) => CelInput | undefined>> = {
   },
   server: ({ server }) => server,
   tool: ({ what }) => (what.kind === 'tool' ? what.name : undefined),
-  args: ({ what, arguments: args }) => {
-    if (what.kind !== 'tool') return undefined;
-    if (args === undefined || isWithinLimits(args)) return args && celOf(args);
-    return unknown(`args has more than ${MAX_CHARACTERS} characters or ${MAX_VALUES} values`);
-  },
+  args: ({ what, arguments: args }) =>
+    what.kind === 'tool' && args !== undefined ? argsOf(args) : undefined,
   session: ({ session }) => (session === undefined ? undefined : engine().celMap(new Map([['id', session]]))),
   now: ({ now }) => now && { $typeName: 'google.protobuf.Timestamp', ...split(now, new Date(0)) },
   source: ({ source }) => source,
 };
+
+const read = new WeakMap<JsonObject, CelInput>();
+
+/** Once for a call, however many conditions read it. */
+function argsOf(args: JsonObject): CelInput {
+  const known = read.get(args);
+  if (known !== undefined) return known;
+  const value = isWithinLimits(args)
+    ? celOf(args)
+    : unknown(`args has more than ${MAX_CHARACTERS} characters or ${MAX_VALUES} values`);
+  read.set(args, value);
+  return value;
+}
 
 const nested = new WeakMap<Attested, JsonObject>();
 

@@ -9,10 +9,19 @@ export const MAX_STEPS = 100_000;
 /** Of the evaluation that runs now: it is synchronous, and none runs inside another. */
 let left = 0;
 
-/** Evaluates with all steps left. */
+/**
+ * Evaluates with all steps left. An error, such as that of a field that is not there, is a usual result and has no
+ * stack: to collect one takes longer than to evaluate.
+ */
 export function withinSteps<T>(evaluate: () => T): T {
   left = MAX_STEPS;
-  return evaluate();
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return evaluate();
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 /** Throws if no steps are left. */
