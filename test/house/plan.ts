@@ -28,7 +28,6 @@ export const UNIT_TESTS_MAY_IMPORT: Readonly<Record<string, readonly string[]>> 
   'ca/src/rpc/server.ts': [PROTO],
   'agent/src/trust': shared('tls'),
   'agent/src/agent.ts': shared('der policy'),
-  'agent/src/mcp/gateway/request': agent('mcp/call-event.ts'),
   'agent/src/status.ts': agent('trust/state'),
 };
 

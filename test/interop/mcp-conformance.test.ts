@@ -1,8 +1,7 @@
 /**
  * The official conformance suite against a server behind gateway and connect, called by connect's URL, and against the
  * same server alone. What passes alone passes behind them, and the list of what passes may only grow. The server has
- * tools, resources, prompts, completions and logging, and neither sampling nor elicitation: no rule can let those
- * through yet.
+ * tools, resources, prompts, completions and logging, and asks its client: for sampling, by forms and for roots.
  */
 import { execFile } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -22,6 +21,8 @@ type Version = '2025-11-25' | '2026-07-28';
 const record = (version: Version, passed: readonly string[]): void =>
   writeFileSync(RECORDED, `${JSON.stringify({ ...inFile(), [version]: passed }, null, 2)}\n`);
 const ALL = { allow: ['*'] };
+/** The server itself looks at no Host header; connect does. */
+const REBINDING = 'dns-rebinding-protection localhost-host-rebinding-rejected';
 const folder = mkdtempSync(join(tmpdir(), 'chy-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -54,7 +55,8 @@ test.each([
   ['2026-07-28', startModernConformance],
 ] as const)('%s', async (version, start) => {
   const server = await start();
-  const everything = { resources: ALL, prompts: ALL, completion: ALL, logging: 'debug' };
+  const asking = { sampling: ALL, elicitation: ALL, roots: true };
+  const everything = { resources: ALL, prompts: ALL, completion: ALL, ...asking, logging: 'debug' };
   const world = await startWorld({ kind: 'url', url: server.url }, { rules: everything });
   const connect = await connectTo(world, { kind: 'tcp', port: 0 });
   const behind = await checks(new URL(`http://127.0.0.1:${connect.port}/mcp`), version, 'behind');
@@ -64,5 +66,6 @@ test.each([
   await server.stop();
   if (process.env['CHANCERY_RECORD'] !== undefined) record(version, behind.passed);
   expect(alone.passed.filter((each) => !behind.passed.includes(each))).toEqual([]);
+  expect(behind.passed.filter((each) => !alone.passed.includes(each))).toEqual([REBINDING]);
   expect(recorded[version].filter((each) => !behind.passed.includes(each))).toEqual([]);
 });

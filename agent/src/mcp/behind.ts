@@ -14,6 +14,7 @@ import { deniedMeanwhile } from './gateway/judge/judge.ts';
 import { Listeners } from './gateway/listeners.ts';
 import { CallRecorder } from './gateway/records/record.ts';
 import { type SessionLimits, Sessions } from './gateway/sessions.ts';
+import { States, type StatesOptions } from './gateway/states.ts';
 import { Subscriptions } from './gateway/subscriptions.ts';
 import { httpUpstream } from './upstream/http/http.ts';
 import { commandUpstream } from './upstream/stdio/command.ts';
@@ -36,7 +37,7 @@ export interface ServerOptions {
 }
 
 /** What is of all servers of one gateway. */
-export interface SharedOptions extends HeldLimits {
+export interface SharedOptions extends HeldLimits, StatesOptions {
   readonly policy: Source<Policy>;
   readonly clock: Clock;
   readonly log: Log;
@@ -75,6 +76,7 @@ export function openBehind(own: ServerOptions, shared: SharedOptions, servers: n
     subscriptions: new Subscriptions(),
     ...heldBy(shared, maxRequestBytes, servers),
     ensureHeard: shared.ensureHeard ?? (() => {}),
+    states: new States(shared),
   };
   return {
     gate,
@@ -121,6 +123,8 @@ function sessionsOf(
       recorder.ended(session, why);
       for (const asked of session.pending.values())
         recorder.unanswered({ id: session.caller, serial: session.serial }, asked, 'unknown', why);
+      for (const question of session.questions.takeAll())
+        recorder.unansweredQuestion({ id: session.caller, serial: session.serial }, question, why);
       if (atServer) upstream.forget(session.upstream);
     },
   });

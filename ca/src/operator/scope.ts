@@ -91,5 +91,5 @@ export function widening({ changes, before }: Pick<Applied, 'changes' | 'before'
 
 const denies = (resource: Resource | undefined): boolean =>
   resource?.kind === 'Access' &&
-  (BLOCKS.some(({ key }) => (resource[key]?.deny.length ?? 0) > 0) ||
+  (BLOCKS.some(({ patternsOf }) => patternsOf(resource, 'deny').length > 0) ||
     resource.tools?.denyActions !== undefined);

@@ -1,4 +1,4 @@
-import { toolNamed } from '@chancery/shared/policy/call.ts';
+import { KINDS, toolNamed } from '@chancery/shared/policy/call.ts';
 import { decide } from '@chancery/shared/policy/decide.ts';
 import { compileSpiffePattern } from '@chancery/shared/policy/patterns/spiffe.ts';
 import { compilePolicy } from '@chancery/shared/policy/policy.ts';
@@ -36,7 +36,7 @@ test('a roll-out is said, until its end', () => {
   const reached = reachOf(set, { id: id('a') }, NOW);
   expect(reached.observing).toEqual([{ server: 'git', until }]);
   expect(reached.calls.map(({ kind, names, rules }) => ({ kind, names, rules }))).toEqual(
-    ['tool', 'resource', 'prompt', 'completion', 'subscription'].map((kind) => ({
+    KINDS.filter((kind) => kind !== 'logging').map((kind) => ({
       kind,
       names: [`everything until ${until}`],
       rules: ['all'],

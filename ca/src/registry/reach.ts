@@ -5,7 +5,7 @@ import { byAction } from '@chancery/shared/policy/lookup/classes.ts';
 import type { Pattern } from '@chancery/shared/policy/patterns/pattern.ts';
 import { compareSpiffePattern, type Reach as Extent } from '@chancery/shared/policy/patterns/spiffe.ts';
 import { compileToolPattern, whyNoTool } from '@chancery/shared/policy/patterns/tool.ts';
-import { type Access, BLOCKS } from '@chancery/shared/policy/resources/access.ts';
+import { type Access, BLOCKS, type Block } from '@chancery/shared/policy/resources/access.ts';
 import type { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { standing } from '@chancery/shared/policy/resources/until.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
@@ -27,7 +27,7 @@ export interface Grant {
   readonly who: string;
   readonly server: string;
   readonly kind: Kind;
-  /** Patterns of the tools (and their classes), URIs, prompts or completions that rules allow, with the condition. */
+  /** Patterns of the tools (and their classes), URIs, prompts and so on that rules allow, with the condition. */
   readonly names: readonly string[];
   /** Patterns that rules deny: a deny beats every allow. */
   readonly except: readonly string[];
@@ -135,6 +135,8 @@ interface Asked {
   readonly matches: Matcher | undefined;
 }
 
+const EFFECTS = ['allow', 'deny'] as const;
+
 /** Nothing if no rule allows anything. No rule speaks of a reserved name. */
 function grantsOf(who: string, server: McpServer, { about, matches }: Asked): readonly Grant[] {
   if (isReserved(who)) return [];
@@ -153,8 +155,9 @@ function grantsOf(who: string, server: McpServer, { about, matches }: Asked): re
     if (matches !== undefined && denied.length > 0) return [];
     if (allowed.every(({ pattern }) => texts.includes('*') || texts.includes(pattern.text))) return [];
     const sometimes = partsOf([...sure.filter((rule) => !isUnconditional(rule)), ...perhaps], 'deny');
-    const isAbout = (rule: Access): boolean => (rule[block.key] ?? rule.everything) !== undefined;
-    const own = sure.filter(isAbout).map(({ name }) => name);
+    const speaks = (rule: Access): boolean =>
+      EFFECTS.some((effect) => partsOfRule(rule, { block, server, effect }).length > 0);
+    const own = sure.filter(speaks).map(({ name }) => name);
     return [
       {
         ...{ who, server: server.name, kind: block.kind },
@@ -176,7 +179,7 @@ const isUnconditional = ({ when }: Access): boolean => when === undefined;
 const textsOf = (parts: readonly Part[]): readonly string[] => unique(parts.map(({ text }) => text));
 
 interface Place {
-  readonly block: (typeof BLOCKS)[number];
+  readonly block: Block;
   readonly server: McpServer;
   readonly effect: 'allow' | 'deny';
 }
@@ -185,7 +188,7 @@ function partsOfRule(access: Access, { block, server, effect }: Place): readonly
   const { name: rule, tools, when, everything } = access;
   const actions = block.kind === 'tool' ? tools?.[`${effect}Actions`] : undefined;
   const classes = actions === undefined ? [] : [byAction(actions, server.tools ?? {}, effect)];
-  const patterns = (access[block.key]?.[effect] ?? []).map((text) => block.compile(text));
+  const patterns = block.patternsOf(access, effect).map((text) => block.compile(text, effect));
   const all: readonly Pattern[] =
     everything === undefined || effect === 'deny'
       ? []

@@ -159,6 +159,7 @@ export const REFUSALS = {
   mcp_method: { grpc: 'INVALID_ARGUMENT', says: 'the method is not served' },
   mcp_session: { grpc: 'NOT_FOUND', says: 'the session is not known' },
   mcp_call: { grpc: 'PERMISSION_DENIED', says: 'the call may not go on' },
+  mcp_state: { grpc: 'INVALID_ARGUMENT', says: 'the state of the request does not hold' },
   mcp_origin: { grpc: 'PERMISSION_DENIED', says: 'the origin is not allowed' },
   ca_unheard: { grpc: 'UNAVAILABLE', says: 'the gateway has not heard from its CA for too long' },
   audit_spool: { grpc: 'UNAVAILABLE', says: 'the gateway cannot record the call as its audit needs it' },

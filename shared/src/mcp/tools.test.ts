@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { JsonObject } from '../ground/json.ts';
 import type { Request } from './message.ts';
-import { callOf, withoutCapabilities } from './tools.ts';
+import { callOf } from './tools.ts';
 
 const call = (params?: JsonObject): Request => ({ kind: 'request', id: 1, method: 'tools/call', params });
 
@@ -31,17 +31,6 @@ test.each([
   expect(() => callOf(call(params))).toThrow(
     expect.objectContaining({ code: 'mcp_parse', message: expect.stringMatching(message) }),
   );
-});
-
-test('withoutCapabilities leaves of a request all but the capabilities of its client', () => {
-  const key = 'io.modelcontextprotocol/clientCapabilities';
-  const capabilities = { sampling: {}, elicitation: {}, roots: {} };
-  expect(withoutCapabilities(call({ name: 'echo', _meta: { [key]: capabilities, x: 1 } })).params).toEqual({
-    name: 'echo',
-    _meta: { [key]: {}, x: 1 },
-  });
-  const plain = call({ name: 'echo', _meta: { progressToken: 1 } });
-  expect(withoutCapabilities(plain)).toBe(plain);
 });
 
 test('arguments that are null are forwarded as they are read', () => {

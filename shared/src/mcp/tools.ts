@@ -1,7 +1,6 @@
-/** What the gateway reads inside a client's message: the tool that it calls, and the capabilities that it announces. */
+/** What the gateway reads inside a client's call of a tool. */
 import { ensure } from '../ground/errors.ts';
 import { isJsonObject, type JsonObject } from '../ground/json.ts';
-import { CAPABILITIES_KEY } from './era.ts';
 import type { Request } from './message.ts';
 
 export interface ToolUse {
@@ -11,7 +10,7 @@ export interface ToolUse {
   readonly forwarded: Request;
 }
 
-/** `task`, `inputResponses` and `requestState` belong to features without rules, so they are refused, too. */
+/** `task` belongs to a feature without rules, so it is refused, too. Answers are read before this (rounds.ts). */
 const CALL_KEYS = new Set(['name', 'arguments', '_meta']);
 
 /** Throws mcp_parse. A call whose tool cannot be read is refused; it never counts as a call of no tool. */
@@ -32,15 +31,4 @@ export function callOf(request: Request): ToolUse {
   const forwarded =
     params['arguments'] === null ? { ...request, params: { ...params, arguments: given } } : request;
   return { tool: name, arguments: given, forwarded };
-}
-
-/**
- * The request without the capabilities of a client that a server may not use: sampling, elicitation and roots have no
- * rules yet. A server that knows this finds another way, while a refused request would fail the call.
- */
-export function withoutCapabilities(request: Request): Request {
-  const { params } = request;
-  const meta = params?.['_meta'];
-  if (!isJsonObject(meta) || meta[CAPABILITIES_KEY] === undefined) return request;
-  return { ...request, params: { ...params, _meta: { ...meta, [CAPABILITIES_KEY]: {} } } };
 }

@@ -4,10 +4,17 @@ import type { Attested } from '../spiffe/attested.ts';
 import type { SpiffeId } from '../spiffe/id.ts';
 
 /**
+ * What a server may ask of its client, by rules: to sample a model, to ask the user by a form or to send the user to a
+ * URL, and the client's roots.
+ */
+export const ASK_KINDS = ['sampling', 'elicitation', 'elicitation-url', 'roots'] as const;
+
+/**
  * What a rule can speak of. No line about one kind counts for another. A completion is about a prompt or a template of
  * resources, and a subscription about a resource, which needs to be allowed for itself, too.
  */
-export const KINDS = ['tool', 'resource', 'prompt', 'completion', 'subscription', 'logging'] as const;
+const OF_CALLERS = ['tool', 'resource', 'prompt', 'completion', 'subscription', 'logging'] as const;
+export const KINDS = [...OF_CALLERS, ...ASK_KINDS] as const;
 export type Kind = (typeof KINDS)[number];
 
 /** One thing of a server. */
@@ -15,7 +22,7 @@ export interface What {
   readonly kind: Kind;
   /**
    * Of a resource and a subscription the URI; of a completion the name of the prompt or the text of the template; of
-   * logging a level.
+   * logging a level; of a question the name or URI of what the server answers meanwhile, empty if that is nothing.
    */
   readonly name: string;
   /** Of a completion and a subscription: what it is about. It cannot be allowed where that is not. */

@@ -4,7 +4,7 @@
  * policy has the same answer.
  */
 import type { SpiffeId } from '../spiffe/id.ts';
-import type { Call, Kind, What } from './call.ts';
+import { ASK_KINDS, type Call, type Kind, type What } from './call.ts';
 import type { When } from './condition/when.ts';
 import type { Allowed, Decision, Denied } from './decision.ts';
 import { isObserved, lifted } from './observe.ts';
@@ -22,6 +22,10 @@ interface KindOfThing {
   readonly whyNot: (name: string) => string | undefined;
 }
 
+function asking(what: string): KindOfThing {
+  return { use: `be asked for ${what} during`, list: `be asked for ${what}`, whyNot: () => undefined };
+}
+
 const WORDS: Readonly<Record<Kind, KindOfThing>> = {
   tool: { use: 'call tool', list: 'list tools', whyNot: whyNoTool },
   resource: { use: 'read resource', list: 'list resources', whyNot: whyNoUri },
@@ -29,6 +33,10 @@ const WORDS: Readonly<Record<Kind, KindOfThing>> = {
   completion: { use: 'complete arguments of', list: 'complete arguments', whyNot: whyNoReference },
   subscription: { use: 'subscribe to resource', list: 'subscribe to resources', whyNot: whyNoUri },
   logging: { use: 'get log messages of level', list: 'get log messages', whyNot: whyNoLevel },
+  sampling: asking('sampling'),
+  elicitation: asking('elicitation'),
+  'elicitation-url': asking('elicitation by URL'),
+  roots: asking('roots'),
 };
 
 /** Tier 1: the caller may reach a registered server if any rule may allow it anything there. */
@@ -54,7 +62,8 @@ export function decideList(
 }
 
 /** What a caller does with a thing, in words: `call tool echo`. */
-export const inWords = ({ kind, name }: What): string => `${WORDS[kind].use} ${name}`;
+export const inWords = ({ kind, name }: What): string =>
+  name === '' && ASK_KINDS.some((each) => each === kind) ? WORDS[kind].list : `${WORDS[kind].use} ${name}`;
 
 /** Tier 2, which implies tier 1. A condition that cannot be decided counts against the call. */
 export function decide(policy: Policy, call: Call): Decision {
@@ -71,14 +80,14 @@ export function decide(policy: Policy, call: Call): Decision {
 function mayAsk(policy: Policy, call: Call): boolean {
   const { ask } = policy.rulesFor(call.caller, call.server).about(call.what);
   if (ask.length === 0) return false;
-  const { holds } = asking(call);
+  const { holds } = conditionsOf(call);
   return ask.some((line) => holds(line) !== false);
 }
 
 function decideBy({ deny, ask, allow }: Lines, call: Call): Decision {
   const { caller, server } = call;
   const what = `${caller} ${inWords(call.what)} of server ${server}`;
-  const { holds, answer } = asking(call);
+  const { holds, answer } = conditionsOf(call);
   const denial = deny.find((line) => holds(line) !== false) ?? ask.find((line) => holds(line) === undefined);
   if (denial !== undefined) {
     const { rule, pattern } = denial;
@@ -111,7 +120,7 @@ export function mayCall(policy: Policy, call: Call): 'yes' | 'maybe' | 'no' {
 
 function mayByRules(policy: Policy, call: Call): 'yes' | 'maybe' | 'no' {
   const { deny, ask, allow } = policy.rulesFor(call.caller, call.server).about(call.what);
-  const { holds } = asking(call);
+  const { holds } = conditionsOf(call);
   if (deny.some(holds)) return 'no';
   const possible = [...ask, ...allow].filter((line) => holds(line) !== false);
   if (possible.length === 0) return 'no';
@@ -131,7 +140,7 @@ export function mayExpand(policy: Policy, call: Call): boolean {
 function expandsByRules(policy: Policy, call: Call): boolean {
   const { deny, ask, allow } = policy.rulesFor(call.caller, call.server).of('resource');
   const { name } = call.what;
-  const { holds } = asking(call);
+  const { holds } = conditionsOf(call);
   const [always, can] = [alwaysExpandsTo(name), canExpandTo(name)];
   if (deny.some((line) => always(line.pattern) && holds(line))) return false;
   const possible = (line: Line): boolean => can(line.pattern) && holds(line) !== false;
@@ -190,14 +199,14 @@ const mayUse = (policy: Policy, call: Call): boolean =>
 /** Why no rule can allow this thing, whatever it says; undefined if one can. */
 const whyNone = ({ kind, name }: What): string | undefined => WORDS[kind].whyNot(name);
 
-interface Asking {
+interface Conditions {
   /** A line without a condition holds. Undefined if its condition cannot be decided. */
   readonly holds: (line: Line) => boolean | undefined;
   readonly answer: (line: Line) => boolean | string;
 }
 
 /** Asks the conditions of lines about this call: each once, for several lines may have one. */
-function asking(call: Call): Asking {
+function conditionsOf(call: Call): Conditions {
   const answers = new Map<When, boolean | string>();
   const answer = ({ when }: Line): boolean | string => {
     if (when === undefined) return true;
@@ -217,7 +226,7 @@ const doubtOf = (answer: boolean | string): string =>
   typeof answer === 'string' ? `; its condition ${answer}` : '';
 
 /** Says of rules that would allow the call that their conditions are not met: of the first three. */
-function unmet(allow: readonly Line[], answer: Asking['answer']): string {
+function unmet(allow: readonly Line[], answer: Conditions['answer']): string {
   const rules = new Map(allow.map((line) => [line.rule, answer(line)]));
   return [...rules]
     .slice(0, 3)

@@ -116,8 +116,8 @@ function compileAccess(access: Access, at: number): CompiledAccess {
   const when = text === undefined ? undefined : compileWhen(text);
   const rule = { rule: name, ...(when === undefined ? {} : { when }) };
   const lines = (effect: 'allow' | 'deny'): Line[] =>
-    BLOCKS.flatMap(({ key, kind, compile }) =>
-      (access[key]?.[effect] ?? []).map((pattern) => ({ ...rule, kind, pattern: compile(pattern, effect) })),
+    BLOCKS.flatMap(({ kind, compile, patternsOf }) =>
+      patternsOf(access, effect).map((pattern) => ({ ...rule, kind, pattern: compile(pattern, effect) })),
     );
   const { allowActions = [], denyActions = [] } = tools ?? {};
   const logs: readonly Line[] =

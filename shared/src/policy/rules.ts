@@ -1,5 +1,5 @@
 /** What the rules of one policy say of one caller at one server. */
-import type { Call, Kind, What } from './call.ts';
+import { ASK_KINDS, type Call, type Kind, type What } from './call.ts';
 import type { When } from './condition/when.ts';
 import type { Decision } from './decision.ts';
 import { ByName } from './lookup/by-name.ts';
@@ -36,7 +36,7 @@ interface Known {
 }
 
 /** What is only good for something with another rule: it is no reason to come in. */
-const BESIDES: ReadonlySet<Kind> = new Set(['subscription', 'logging']);
+const BESIDES: ReadonlySet<Kind> = new Set(['subscription', 'logging', ...ASK_KINDS]);
 
 /** So many names are remembered for one caller at one server; what is forgotten is computed again. */
 const NAMES = 512;

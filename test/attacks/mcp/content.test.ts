@@ -335,7 +335,7 @@ describe('M129 input for the server', () => {
     ['resources/read', { uri: 'file:///srv/a' }, 'file:///srv/a'],
     ['prompts/get', { name: 'greet' }, 'greet'],
   ])('is neither sent with %s nor asked for by its answer', async (method, params, name) => {
-    for (const more of [{ inputResponses: {} }, { requestState: 'x' }])
+    for (const more of [{ inputResponses: { a: 5 } }, { requestState: 'x' }])
       for (const { status } of await both(method, { ...params, ...more }, name)) expect(status).toBe(400);
     expect(server.seen).toEqual([]);
     says({ resultType: 'input_required', inputRequests: {}, requestState: 'x' });

@@ -326,7 +326,7 @@ describe('M8, M9, M12: what no rule allows is denied', () => {
   test.each([
     ['M12 a task', { task: { ttl: 1 } }],
     ['M13 a request state', { requestState: 'x' }],
-    ['M13 input for the server', { inputResponses: {} }],
+    ['M13 input for the server', { inputResponses: { name: 5 } }],
   ])('%s', async (_name, more) => {
     expect((await post(modern('echo', more), headersOf())).status).toBe(400);
     expect(server.seen).toEqual([]);

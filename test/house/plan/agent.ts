@@ -51,8 +51,11 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
     ...shared('ground cli spiffe door mcp'),
     ...agent('mcp/wire mcp/upstream'),
   ],
-  'agent/src/mcp/gateway/judge': shared('ground policy mcp'),
-  'agent/src/mcp/gateway': [...shared('ground spiffe door x509 policy mcp'), ...agent('mcp/wire')],
+  'agent/src/mcp/gateway/judge': shared('ground policy mcp mcp/asking'),
+  'agent/src/mcp/gateway': [
+    ...shared('ground spiffe door keys x509 policy revocation mcp mcp/asking'),
+    ...agent('mcp/wire'),
+  ],
   'agent/src/mcp/gateway/peers': [
     ...shared('ground spiffe door health x509 tls revocation policy'),
     ...agent('mcp/wire'),
@@ -62,12 +65,14 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
     ...agent('mcp/call-event.ts mcp/gateway/judge mcp/gateway'),
   ],
   'agent/src/mcp/gateway/exchange': [
-    ...shared('ground spiffe x509 policy mcp'),
+    ...shared('ground spiffe x509 policy mcp mcp/asking'),
+    ...agent('mcp/call-event.ts'),
     ...agent('mcp/wire/answer mcp/wire mcp/upstream mcp/gateway/judge mcp/gateway mcp/gateway/peers'),
     ...agent('mcp/gateway/records'),
   ],
   'agent/src/mcp/gateway/request': [
-    ...shared('ground spiffe x509 policy mcp'),
+    ...shared('ground spiffe x509 policy mcp mcp/asking'),
+    ...agent('mcp/call-event.ts'),
     ...agent('mcp/wire/answer mcp/wire mcp/upstream'),
     ...agent('mcp/gateway/judge mcp/gateway mcp/gateway/peers mcp/gateway/records'),
     ...agent('mcp/gateway/exchange'),

@@ -27,5 +27,6 @@ export const SHARED: Readonly<Record<string, readonly string[]>> = {
   'shared/src/policy': shared('text ground spiffe'),
   'shared/src/revocation': shared('ground spiffe evidence policy'),
   'shared/src/mcp': shared('ground'),
+  'shared/src/mcp/asking': shared('ground mcp'),
   'shared/src/audit': shared('ground spiffe voucher revocation'),
 };

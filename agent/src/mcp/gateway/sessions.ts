@@ -13,6 +13,7 @@ import type { Filter, Listed } from '@chancery/shared/mcp/subscription.ts';
 import type { What } from '@chancery/shared/policy/call.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
+import { type OpenUse, Questions } from './questions.ts';
 
 export interface Session {
   readonly id: string;
@@ -23,8 +24,8 @@ export interface Session {
   readonly upstream: string;
   /** Requests of the client that have no answer yet, on any stream. */
   readonly pending: Pending;
-  /** Ids of the server's requests that were passed to the client and wait for its answer. */
-  readonly serverRequests: Set<Id>;
+  /** Requests of the server that were passed to the client and wait for its answer. */
+  readonly questions: Questions;
   /** By the URI of the resource. The server has them until its client gives them up. */
   readonly subscribed: Map<string, Subscription>;
   /** The lists whose changes were promised to its client. */
@@ -49,12 +50,14 @@ type Beginner = Pick<VerifiedSvid, 'id' | 'serial'>;
 export type Pending = Map<Id, PendingRequest>;
 
 /** A request that has no answer yet. */
-export interface PendingRequest {
+export interface PendingRequest extends OpenUse {
   readonly recordId: string;
   readonly requestId: Id;
   readonly method: string;
   /** What it asked for by name. */
   readonly what: What | undefined;
+  /** Of the modern era, where its server may ask: what the state of its questions is bound to. */
+  readonly round?: Round | undefined;
   /** `performance.now()`. */
   readonly startedMs: number;
   /** What a modern subscription was granted. */
@@ -63,6 +66,13 @@ export interface PendingRequest {
   cancelled?: true;
   /** Its end has been recorded. */
   ended?: true;
+}
+
+/** One of the rounds of a request in the modern era. */
+export interface Round {
+  /** How many times the server has asked before. */
+  readonly count: number;
+  readonly argumentsSha256: string;
 }
 
 export interface SessionLimits {
@@ -142,7 +152,7 @@ export class Sessions {
   open({ id: caller, serial }: Beginner, upstream: string, pending: Pending): Session {
     const session: Session = {
       ...{ id: randomUUID(), caller, serial, upstream, pending },
-      ...{ serverRequests: new Set<Id>(), streams: new Set<() => void>(), open: 0, idleLooks: 0 },
+      ...{ questions: new Questions(), streams: new Set<() => void>(), open: 0, idleLooks: 0 },
       ...{ subscribed: new Map<string, Subscription>(), promised: new Set<Listed>() },
     };
     this.#byId.set(session.id, session);

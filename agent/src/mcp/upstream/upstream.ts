@@ -52,6 +52,8 @@ export type CommandTarget = Extract<UpstreamTarget, { kind: 'command' }>;
 export interface Upstream {
   /** The most sessions it can hold at once. */
   readonly maxSessions: number;
+  /** Set if all that the server says in a session comes on one channel: what it is about is not known. */
+  readonly oneChannel?: true;
   /** Passes one message on. The answer goes to `back`, at once or later. */
   send(outbound: Outbound, back: Back): void;
   /**

@@ -145,11 +145,12 @@ function printClear(io: Io, clear: readonly InClear[]): void {
 /** One table for each kind. */
 function printGrants(io: Io, grants: readonly Grant[]): void {
   const kinds = BLOCKS.filter(({ kind }) => grants.some((each) => each.kind === kind));
-  for (const [index, { key, kind }] of kinds.entries()) {
+  for (const [index, { kind, key }] of kinds.entries()) {
+    const title = kind === 'elicitation-url' ? `${key} by URL` : key;
     if (index > 0) io.out('\n');
     printTable(
       io,
-      ['WHO', 'SERVER', key.toUpperCase(), 'EXCEPT', 'RULES'],
+      ['WHO', 'SERVER', title.toUpperCase(), 'EXCEPT', 'RULES'],
       grants.filter((each) => each.kind === kind).map(cellsOf),
     );
   }

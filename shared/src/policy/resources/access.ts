@@ -13,6 +13,7 @@ import { compileReferencePattern } from '../patterns/reference.ts';
 import { compileSpiffePattern } from '../patterns/spiffe.ts';
 import { compilePromptPattern, compileToolPattern } from '../patterns/tool.ts';
 import { compileUriPattern } from '../patterns/uri.ts';
+import { compileUsePattern } from '../patterns/use.ts';
 import { compiles, Owner, ResourceName } from './fields.ts';
 import { Ends, ReviewBy, Until } from './until.ts';
 
@@ -54,6 +55,25 @@ function block(compile: (text: string) => Pattern, what: string, patterns: strin
     .describe(what);
 }
 
+const DURING =
+  'Names of tools and prompts and URIs of resources, globs with * or /RE2 regex/, each matching the whole.';
+const MODES = ['form', 'url'] as const;
+
+const Elicitation = z
+  .strictObject({
+    allow: patternsOf(compileUsePattern).default([]).describe(DURING),
+    deny: patternsOf(compileUsePattern).default([]).describe(`${DENIES} It covers all modes.`),
+    modes: z
+      .array(z.enum(MODES))
+      .min(1)
+      .max(MODES.length)
+      .default(['form'])
+      .describe('How the user may be asked by `allow`: by a form, or by a URL to open.'),
+  })
+  .refine(({ allow, deny }) => allow.length + deny.length > 0, 'a rule allows or denies something')
+  .optional()
+  .describe('What a server may be used for while it asks the user something.');
+
 export const Access = z
   .strictObject({
     kind: z.literal('Access'),
@@ -77,6 +97,16 @@ export const Access = z
       'The resources whose changes the caller may listen to. Each must be allowed for itself, too.',
       'URIs, globs with *, templates with {name} or /RE2 regex/, each matching a whole URI.',
     ),
+    sampling: block(
+      compileUsePattern,
+      'What a server may be used for while it asks the client to sample its model.',
+      DURING,
+    ),
+    elicitation: Elicitation,
+    roots: z
+      .literal(true)
+      .optional()
+      .describe('The server may ask for the roots of the client, at any time.'),
     when: z
       .string()
       .superRefine(compiles(compileWhen))
@@ -95,10 +125,10 @@ export const Access = z
     until: Until,
     reviewBy: ReviewBy,
   })
-  .refine(
-    (access) => [...BLOCKS.map(({ key }) => key), ...ALONE].some((key) => access[key] !== undefined),
-    'a rule has at least one of tools, resources, prompts, completion, subscriptions, logging and everything',
-  )
+  .refine((access) => [...BLOCKS.map(({ key }) => key), ...ALONE].some((key) => access[key] !== undefined), {
+    error: () =>
+      `a rule has at least one of ${[...new Set(BLOCKS.map(({ key }) => key)), ...ALONE].join(', ')}`,
+  })
   .superRefine(({ when, ...access }, context) => {
     const keys = [...BLOCKS.map(({ key }) => key), ...ALONE];
     const other = keys.find((key) => key !== 'tools' && access[key] !== undefined);
@@ -115,15 +145,45 @@ export type Access = z.infer<typeof Access>;
 /** What a rule may say besides, and alone. */
 const ALONE = ['logging', 'everything'] as const;
 
-/** The blocks of a rule that have patterns: of which kind, and how a pattern is compiled. */
-export const BLOCKS = [
-  { key: 'tools', kind: 'tool', compile: compileToolPattern },
-  { key: 'resources', kind: 'resource', compile: compileUriPattern },
-  { key: 'prompts', kind: 'prompt', compile: compilePromptPattern },
-  { key: 'completion', kind: 'completion', compile: compileReferencePattern },
-  { key: 'subscriptions', kind: 'subscription', compile: compileUriPattern },
-] as const satisfies readonly {
-  readonly key: string;
+type Effect = 'allow' | 'deny';
+
+/** The blocks that are lists of patterns and nothing else. */
+type Plain = 'tools' | 'resources' | 'prompts' | 'completion' | 'subscriptions' | 'sampling';
+
+/** What a rule says of one kind. */
+export interface Block {
+  readonly key: Plain | 'elicitation' | 'roots';
   readonly kind: Kind;
-  readonly compile: (text: string, effect: 'allow' | 'deny') => Pattern;
-}[];
+  /** The patterns that a rule has. */
+  readonly patternsOf: (access: Access, effect: Effect) => readonly string[];
+  readonly compile: (text: string, effect: Effect) => Pattern;
+}
+
+const byMode =
+  (mode: (typeof MODES)[number]): Block['patternsOf'] =>
+  ({ elicitation }, effect) => {
+    if (elicitation === undefined) return [];
+    return effect === 'deny' || elicitation.modes.includes(mode) ? elicitation[effect] : [];
+  };
+
+function ofKey(key: Plain, kind: Kind, compile: Block['compile']): Block {
+  return { key, kind, compile, patternsOf: (access, effect) => access[key]?.[effect] ?? [] };
+}
+
+/** The blocks of a rule that have patterns: of which kind, and how a pattern is compiled. */
+export const BLOCKS: readonly Block[] = [
+  ofKey('tools', 'tool', compileToolPattern),
+  ofKey('resources', 'resource', compileUriPattern),
+  ofKey('prompts', 'prompt', compilePromptPattern),
+  ofKey('completion', 'completion', compileReferencePattern),
+  ofKey('subscriptions', 'subscription', compileUriPattern),
+  ofKey('sampling', 'sampling', compileUsePattern),
+  { key: 'elicitation', kind: 'elicitation', compile: compileUsePattern, patternsOf: byMode('form') },
+  { key: 'elicitation', kind: 'elicitation-url', compile: compileUsePattern, patternsOf: byMode('url') },
+  {
+    key: 'roots',
+    kind: 'roots',
+    compile: compileUsePattern,
+    patternsOf: ({ roots }, effect) => (roots === true && effect === 'allow' ? ['*'] : []),
+  },
+];

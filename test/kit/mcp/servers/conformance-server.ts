@@ -6,8 +6,22 @@ import { toNodeHandler } from '@modelcontextprotocol/node';
 import { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import { CallToolRequestSchema, ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
-import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
+import {
+  type CallToolResult,
+  createMcpHandler,
+  McpServer,
+  type ServerContext,
+} from '@modelcontextprotocol/server';
 import { z } from 'zod';
+import {
+  ASKING_PROMPT,
+  answerPrompt,
+  askThenAnswer,
+  LEGACY_ASKING,
+  MODERN_ASKING,
+  type Round,
+  verifyState,
+} from './conformance-asking.ts';
 import { type Asked, CONTENT, CONTENT_CAPABILITIES } from './conformance-content.ts';
 import { EventsInOrder } from './event-store.ts';
 
@@ -71,9 +85,17 @@ function legacyServer(): Server {
       answer((params ?? {}) as Asked),
     );
   server.setRequestHandler(ListToolsRequestSchema, () => ({
-    tools: NAMES.map((name) => ({ name, description: name, inputSchema: { type: 'object' as const } })),
+    tools: [...NAMES, ...LEGACY_ASKING].map((name) => ({
+      name,
+      description: name,
+      inputSchema: { type: 'object' as const },
+    })),
   }));
   server.setRequestHandler(CallToolRequestSchema, async ({ params }, extra) => {
+    const asked = await askThenAnswer(params.name, params.arguments ?? {}, (question) =>
+      extra.sendRequest(question as Parameters<typeof extra.sendRequest>[0], z.looseObject({})),
+    );
+    if (asked !== undefined) return asked;
     if (!isKnown(params.name)) throw new Error(`there is no tool ${params.name}`);
     const notify: Notify = (method, about) =>
       extra.sendNotification({ method, params: about } as Parameters<typeof extra.sendNotification>[0]);
@@ -109,12 +131,15 @@ export function startModernConformance(): Promise<Serving> {
   const handler = createMcpHandler(
     () => {
       const capabilities = { tools: {}, ...CONTENT_CAPABILITIES };
-      const server = new McpServer({ name: 'conformance', version: '1' }, { capabilities });
+      const server = new McpServer(
+        { name: 'conformance', version: '1' },
+        { capabilities, requestState: { verify: verifyState } },
+      );
       for (const [method, [, answer]] of Object.entries(CONTENT))
-        server.server.setRequestHandler(
-          method as 'ping',
-          ({ params }) => answer((params ?? {}) as Asked) as object,
-        );
+        server.server.setRequestHandler(method as 'ping', ({ params }, context) => {
+          const about = (params ?? {}) as Asked;
+          return (about.name === ASKING_PROMPT ? answerPrompt(roundOf(context)) : answer(about)) as object;
+        });
       for (const name of NAMES)
         server.registerTool(name, { description: name, inputSchema: z.object({}) }, async (_, extra) => {
           const token = extra.mcpReq._meta?.progressToken;
@@ -123,12 +148,26 @@ export function startModernConformance(): Promise<Serving> {
           );
           return RESULTS[name];
         });
+      for (const [name, answer] of Object.entries(MODERN_ASKING))
+        server.registerTool(
+          name,
+          { description: name, inputSchema: z.object({}) },
+          (_, context) => answer(roundOf(context)) as CallToolResult,
+        );
       return server;
     },
     { legacy: 'reject' },
   );
   const serve = toNodeHandler(handler);
   return listening((req, res) => void serve(req as Parameters<typeof serve>[0], res));
+}
+
+function roundOf({ mcpReq: { inputResponses, requestState, envelope } }: ServerContext): Round {
+  return {
+    answers: inputResponses,
+    state: requestState<string>(),
+    can: Object(Reflect.get(envelope ?? {}, 'io.modelcontextprotocol/clientCapabilities')),
+  };
 }
 
 async function listening(listener: RequestListener): Promise<Serving> {

@@ -14,6 +14,7 @@ import { handle } from '@chancery/agent/mcp/gateway/request/handle.ts';
 import { type Begun, nothingSeen } from '@chancery/agent/mcp/gateway/request/inbound.ts';
 import { Served } from '@chancery/agent/mcp/gateway/request/served.ts';
 import { type Session, Sessions } from '@chancery/agent/mcp/gateway/sessions.ts';
+import { States } from '@chancery/agent/mcp/gateway/states.ts';
 import { Subscriptions } from '@chancery/agent/mcp/gateway/subscriptions.ts';
 import type { Back, Outbound, Upstream } from '@chancery/agent/mcp/upstream/upstream.ts';
 import { refuse } from '@chancery/agent/mcp/wire/answer/reply.ts';
@@ -22,10 +23,11 @@ import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import { errorResponse, type Message, type Response } from '@chancery/shared/mcp/message.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
+import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { NOW } from '../../certificates.ts';
 import { ManualClock } from '../../manual-clock.ts';
-import { live, policyFor, TRIAGE } from './world.ts';
+import { live, policyFor, TOOLS, TRIAGE, TrustDomainInMemory } from './world.ts';
 
 /** What came to the MCP server, and the way back. */
 export interface Passed {
@@ -79,6 +81,7 @@ export const answerEmpty = ({ outbound: { message }, back }: Passed): void => {
 /** With `held` in the place of what bounds messages by default. The caller closes it. */
 export async function openGate(held: HeldLimits = {}): Promise<OpenGate> {
   const clock = new ManualClock(NOW);
+  const td = new TrustDomainInMemory();
   const [events, passed, refused]: [CallEvent[], Passed[], Response[]] = [[], [], []];
   const ended: [Session, string][] = [];
   const [codes, begun]: [string[], number[]] = [[], []];
@@ -111,6 +114,12 @@ export async function openGate(held: HeldLimits = {}): Promise<OpenGate> {
     listeners: new Listeners('everything'),
     subscriptions: new Subscriptions(),
     ensureHeard: () => {},
+    states: new States({
+      svid: live(td.svid(TOOLS)),
+      bundle: td.bundle,
+      revocations: live(revocationSet([], 0n)),
+      clock,
+    }),
   };
   const served = new Served(gate);
   const server = createServer({ keepAlive: false });

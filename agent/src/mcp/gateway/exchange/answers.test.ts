@@ -39,7 +39,7 @@ test.each(['input_required', 'x', 7])('a result of type %j is denied', (resultTy
   for (const method of ['tools/call', 'tools/list'])
     expect(narrow(method, result({ resultType, tools: [] })).error).toMatchObject({
       code: -31403,
-      data: { decisionId: 'r', reason: expect.stringMatching(/ask the client for input/) },
+      data: { decisionId: 'r', reason: expect.stringMatching(/may not ask for input/) },
     });
 });
 

@@ -54,10 +54,10 @@ export function narrowAnswer(asked: PendingRequest, response: Response, narrowin
   const { id, result } = response;
   // What the caller may use answers with its own errors.
   if (result === undefined) return asked.what === undefined ? narrowError(response) : response;
-  // A question to the client in the shape of an answer (2026-07-28, "Multi Round-Trip Requests").
+  // A question in the place of an answer, where no server may ask one.
   const kind = result['resultType'];
   if (kind !== undefined && kind !== 'complete') {
-    const reason = 'no kind of rule can allow a server to ask the client for input';
+    const reason = 'a server may not ask for input here';
     return denial(id, { allow: false, rule: undefined, reason }, asked.recordId);
   }
   const narrow = RESULTS.get(asked.method) ?? emptyResult;

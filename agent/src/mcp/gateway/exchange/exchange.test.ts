@@ -6,6 +6,7 @@ import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type GateAnswer, type OpenGate, openGate } from '../../../../../test/kit/mcp/world/open-gate.ts';
+import { Questions } from '../questions.ts';
 import type { Session } from '../sessions.ts';
 import { Exchange } from './exchange.ts';
 import type { Gate } from './gate.ts';
@@ -17,7 +18,7 @@ test('a request whose client has left already leaves no request of its session o
   await setImmediate();
   expect(res.closed).toBe(true);
   const gate = { unread: new Unread(), arriving: new Unread() } as unknown as Gate;
-  const session = { open: 0 } as unknown as Session;
+  const session = { open: 0, questions: new Questions(), pending: new Map() } as unknown as Session;
   const peer = { id: parseSpiffeId('spiffe://prod.example/a') } as VerifiedSvid;
   const back = new Exchange(gate, res, {
     peer,

@@ -277,6 +277,7 @@ export class Exchange implements Back {
     this.#unreserve?.();
     if (this.#passing.session !== undefined) this.#passing.session.open -= 1;
     this.#left();
+    this.#passing.ended();
     this.#endUnbegun();
   }
 

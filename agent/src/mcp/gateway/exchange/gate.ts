@@ -12,6 +12,7 @@ import type { Listeners } from '../listeners.ts';
 import type { OpenCall } from '../peers/open-call.ts';
 import type { CallRecorder } from '../records/record.ts';
 import type { Pending, Session, Sessions } from '../sessions.ts';
+import type { States } from '../states.ts';
 import type { Subscriptions } from '../subscriptions.ts';
 import { Unread, type UnreadLimits, unreadLimits } from './unread.ts';
 
@@ -31,6 +32,8 @@ export interface Gate {
   readonly arriving: Unread;
   readonly listeners: Listeners;
   readonly subscriptions: Subscriptions;
+  /** Binds the state of questions in the modern era to what they are about. */
+  readonly states: States;
   /** Throws ca_unheard if what the CA says may have changed too long ago. */
   readonly ensureHeard: () => void;
 }

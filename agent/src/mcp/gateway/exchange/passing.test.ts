@@ -118,22 +118,29 @@ describe('what a server says', () => {
 
   test('that it is there is asked in a session, whose client may answer', () => {
     expect(json(passing(undefined).pass(request('p', 'ping')))).toMatchObject({ id: 'p', method: 'ping' });
-    expect([...session.serverRequests]).toEqual(['p']);
+    expect(session.questions.take('p')).toMatchObject({ method: 'ping' });
     expect(recorded()).toMatchObject([{ allow: true }]);
     expect(refusedUpstream).toEqual([]);
   });
 
-  test.each<[string, string, Partial<ExchangeFacts>, upstream: string | undefined]>([
-    ['sampling', 'sampling/createMessage', {}, 'of the server'],
-    ['a ping without a session', 'ping', { session: undefined }, undefined],
-  ])('is refused where it asks for %s', (_name, method, changes, upstream) => {
-    expect(passing(undefined, changes).pass(request('p', method))).toBeUndefined();
-    expect(session.serverRequests.size).toBe(0);
-    const reason = `no kind of rule can allow a server ${method}`;
-    expect(recorded()).toMatchObject([{ stage: 'dropped', method, detail: reason }]);
-    expect(refusedUpstream).toMatchObject([
-      [upstream, { id: 'p', error: { code: -31403, data: { reason } } }],
+  test('is refused where no rule lets it ask', () => {
+    const passes = passing(request(1, 'tools/call'), { what: ECHO });
+    expect(passes.pass(request('p', 'sampling/createMessage'))).toBeUndefined();
+    expect(session.questions.size).toBe(0);
+    const reason = `no Access rule lets ${TRIAGE} be asked for sampling during echo of server everything`;
+    expect(recorded()).toMatchObject([
+      { stage: 'decided', from: 'server', allow: false, reason, tool: 'echo' },
     ]);
+    expect(refusedUpstream).toMatchObject([
+      ['of the server', { id: 'p', error: { code: -31403, data: { reason } } }],
+    ]);
+  });
+
+  test('is refused where it asks without a session', () => {
+    expect(passing(undefined, { session: undefined }).pass(request('p', 'ping'))).toBeUndefined();
+    const reason = 'a server may not ask ping here';
+    expect(recorded()).toMatchObject([{ stage: 'dropped', method: 'ping', detail: reason }]);
+    expect(refusedUpstream).toMatchObject([[undefined, { id: 'p', error: { data: { reason } } }]]);
   });
 
   test('gets no answer in the modern era, which has none', () => {

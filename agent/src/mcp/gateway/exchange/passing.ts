@@ -2,9 +2,12 @@
  * Decides which of a server's messages go to the client of one request: answers only to what it asked, lists filtered
  * for this caller, and no notification or request that no rule allows. Records what it drops.
  */
+import type { Asks } from '@chancery/shared/mcp/asking/asks.ts';
+import { isInputRequired } from '@chancery/shared/mcp/asking/rounds.ts';
 import {
   type Message,
   type Notification,
+  type Request,
   type Response,
   writeMessage,
 } from '@chancery/shared/mcp/message.ts';
@@ -22,11 +25,13 @@ import { type Call, subscriptionTo, type What } from '@chancery/shared/policy/ca
 import { decide, decideList, mayCall, mayExpand } from '@chancery/shared/policy/decide.ts';
 import type { Decision } from '@chancery/shared/policy/decision.ts';
 import { denial } from '../../wire/answer/reply.ts';
+import { mayAskFor } from '../judge/asks.ts';
 import { deniedMeanwhile } from '../judge/judge.ts';
-import { type Hearing, mayAsk, told, toldOfRequest, toldOnStream } from '../judge/told.ts';
+import { type Hearing, told, toldOfRequest, toldOnStream } from '../judge/told.ts';
 import { liveUris, type PendingRequest, type Session, unsubscribe } from '../sessions.ts';
 import { type Whose, whoseOf } from '../whose.ts';
 import { narrowAnswer } from './answers.ts';
+import { type Asking, ask, deniedByUrl, endOver, inputRequired, usesOf, withdrawn } from './asking.ts';
 import type { ExchangeFacts, Gate } from './gate.ts';
 
 /**
@@ -50,25 +55,44 @@ export class Passing {
   /** What goes to the client for this message of the server. Undefined drops it. */
   pass(message: Message): string | undefined {
     if (message.kind === 'response') return this.#passAnswer(message);
-    const { recorder, upstream } = this.#gate;
+    return message.kind === 'notification' ? this.#passTold(message) : this.#passQuestion(message);
+  }
+
+  #passTold(message: Notification): string | undefined {
+    const { recorder } = this.#gate;
     const [{ peer, era }, session] = [this.#facts, this.session];
-    if (message.kind === 'notification') {
-      const { said, observed } = this.#told(message);
-      if (said === undefined) recorder.dropped(peer, message, `a server may not send ${message.method}`);
-      else recorder.told(peer, message, observed);
-      return said && writeMessage(said);
+    const taken =
+      era === 'legacy' && session !== undefined ? withdrawn(this.#asking, message, session) : undefined;
+    const { said, observed } = taken === undefined ? this.#told(message) : { said: taken, observed: false };
+    if (said === undefined) recorder.dropped(peer, message, `a server may not send ${message.method}`);
+    else recorder.told(peer, message, observed);
+    return said && writeMessage(said);
+  }
+
+  #passQuestion(message: Request): string | undefined {
+    const { recorder, upstream } = this.#gate;
+    const [{ peer, era, request, pending }, session] = [this.#facts, this.session];
+    if (era === 'legacy' && session !== undefined) {
+      if (message.method === 'ping') {
+        session.questions.addPing(message.id);
+        recorder.told(peer, message);
+        return writeMessage(message);
+      }
+      const during = usesOf(pending, upstream.oneChannel === true ? undefined : request);
+      const question = ask(this.#asking, message, { session, during });
+      return question && writeMessage(question);
     }
-    if (era === 'legacy' && session !== undefined && mayAsk(message.method)) {
-      session.serverRequests.add(message.id);
-      recorder.told(peer, message);
-      return writeMessage(message);
-    }
-    const reason = `no kind of rule can allow a server ${message.method}`;
+    const reason = `a server may not ask ${message.method} here`;
     recorder.dropped(peer, message, reason);
     // In the modern era servers send no requests, so there is no way to answer one.
     const refusal = denial(message.id, { allow: false, rule: undefined, reason }, 'none');
     if (era === 'legacy') upstream.refuse(session?.upstream, refusal);
     return undefined;
+  }
+
+  /** Ends the questions that belonged to this exchange, once it is over. */
+  ended(): void {
+    if (this.session !== undefined) endOver(this.#gate, this.#facts.peer, this.session);
   }
 
   /** What goes to the client for a change of a list that a policy made; undefined if it did not ask to be told. */
@@ -144,7 +168,11 @@ export class Passing {
     // What was given up needs no rule.
     const what = asked.method === UNSUBSCRIBE ? undefined : asked.what;
     const denied = what === undefined ? undefined : deniedMeanwhile(policy, this.#callOf(what));
-    if (denied !== undefined) return denial(response.id, denied, asked.recordId);
+    const withheld = denied ?? deniedByUrl(this.#asking, asked, response);
+    if (withheld !== undefined) return denial(response.id, withheld, asked.recordId);
+    const asksBack = this.#facts.era === 'modern' && response.error === undefined && mayAskFor(what);
+    if (asksBack && isInputRequired(asked.method, response.result))
+      return inputRequired(this.#asking, { ...asked, what }, response);
     return narrowAnswer(asked, response, {
       era: this.#facts.era,
       freeText: this.#gate.freeText,
@@ -172,7 +200,13 @@ export class Passing {
       mayLog: (name) => freeText.logs && may({ kind: 'logging', name }),
       mayHear: (uri) => may(subscriptionTo(uri)),
       mayList: (listed) => listed === 'tool' || says(decideList(policy, where, listed)),
+      mayAsk: (asks: Asks) => says(decideList(policy, where, asks)),
     };
+  }
+
+  get #asking(): Asking {
+    const { gate, peer } = { gate: this.#gate, peer: this.#facts.peer };
+    return { gate, peer, where: { ...this.#where, now: gate.clock.now(), session: this.session?.id } };
   }
 
   #callOf(what: What): Call {

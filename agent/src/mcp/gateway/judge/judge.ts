@@ -1,13 +1,14 @@
 /** Decides which messages of a client pass, and by which rule. Denies every method that no kind of rule covers yet. */
+import { narrowClient } from '@chancery/shared/mcp/asking/asks.ts';
 import { withLevel } from '@chancery/shared/mcp/logging.ts';
 import type { Message } from '@chancery/shared/mcp/message.ts';
 import { type Filter, withFilter } from '@chancery/shared/mcp/subscription.ts';
-import { withoutCapabilities } from '@chancery/shared/mcp/tools.ts';
 import type { Call } from '@chancery/shared/policy/call.ts';
 import { decide, decideList, mayCall } from '@chancery/shared/policy/decide.ts';
 import { type Allowed, closed, type Decision, type Denied } from '@chancery/shared/policy/decision.ts';
 import { levelsFrom } from '@chancery/shared/policy/patterns/level.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
+import { mayBeAsked } from './asks.ts';
 import { OPEN_NOTIFICATIONS } from './open.ts';
 import type { Terms, Use } from './reader.ts';
 import { READERS } from './readers.ts';
@@ -45,16 +46,12 @@ export function judge(
   const { use, lists, listens: asked, subscribes } = reading;
   const mayLog = (level: string): boolean =>
     freeText.logs && decide(policy, { ...where, what: { kind: 'logging', name: level } }).allow;
-  const forwarded = withLevel(reading.forwarded, (level) => levelsFrom(level).find(mayLog));
+  const levelled = withLevel(reading.forwarded, (level) => levelsFrom(level).find(mayLog));
+  const forwarded = narrowClient(levelled, (asks) => mayBeAsked(policy, where, { asks, during: use }));
   if (lists !== undefined) return { use, forwarded, decision: decideList(policy, where, lists) };
   if (asked !== undefined) {
     const { decision, granted } = decideListen(policy, where, { asked, entered, left: held.left });
-    return {
-      use,
-      listens: granted,
-      decision,
-      forwarded: withFilter(withoutCapabilities(forwarded), granted),
-    };
+    return { use, listens: granted, decision, forwarded: withFilter(forwarded, granted) };
   }
   if (use === undefined) return { ...enters, forwarded };
   const { arguments: given, ...what } = use;

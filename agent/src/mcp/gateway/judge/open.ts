@@ -3,7 +3,6 @@
  * filtered.
  */
 import { levelOf } from '@chancery/shared/mcp/logging.ts';
-import { withoutCapabilities } from '@chancery/shared/mcp/tools.ts';
 import type { Reader } from './reader.ts';
 
 /** Notifications about the caller's own requests. */
@@ -15,19 +14,13 @@ export const OPEN_NOTIFICATIONS: ReadonlySet<string> = new Set([
 ]);
 
 /** A request that says nothing to decide about. */
-export const readOpen: Reader = (request) => ({ use: undefined, forwarded: withoutCapabilities(request) });
-
-/** Its capabilities are those of the whole session. */
-export const readInitialize: Reader = (request) => ({
-  use: undefined,
-  forwarded: { ...request, params: { ...request.params, capabilities: {} } },
-});
+export const readOpen: Reader = (request) => ({ use: undefined, forwarded: request });
 
 /** Legacy only: in the modern era each request says its log level (2026-07-28, "Logging"). */
 export const readSetLevel: Reader = (request, { era, freeText }) =>
   era === 'legacy' && freeText.logs
     ? {
         use: { kind: 'logging', name: levelOf(request), arguments: {} },
-        forwarded: withoutCapabilities(request),
+        forwarded: request,
       }
     : undefined;

@@ -1,14 +1,14 @@
 /** The requests of a client that can be allowed, by method. */
 import { LISTEN, SUBSCRIBE, UNSUBSCRIBE } from '@chancery/shared/mcp/subscription.ts';
 import { readCompletion, readListOf, readPrompt, readResource } from './content.ts';
-import { readInitialize, readOpen, readSetLevel } from './open.ts';
+import { readOpen, readSetLevel } from './open.ts';
 import type { Reader } from './reader.ts';
 import { readListen, readSubscribe, readUnsubscribe } from './subscriptions.ts';
 import { readCall } from './tools.ts';
 
 /** Every method that is not here is denied. */
 export const READERS: ReadonlyMap<string, Reader> = new Map([
-  ['initialize', readInitialize],
+  ['initialize', readOpen],
   ['ping', readOpen],
   ['server/discover', readOpen],
   ['tools/list', readOpen],

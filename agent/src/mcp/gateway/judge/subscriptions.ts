@@ -4,7 +4,6 @@
  * not allowed of it is left out, and the server's acknowledgement says what is left (2026-07-28, "Subscriptions").
  */
 import { type Filter, filterOf, LISTED, type Listed } from '@chancery/shared/mcp/subscription.ts';
-import { withoutCapabilities } from '@chancery/shared/mcp/tools.ts';
 import { uriOf } from '@chancery/shared/mcp/uses.ts';
 import { type Call, subscriptionTo } from '@chancery/shared/policy/call.ts';
 import { decide, decideList } from '@chancery/shared/policy/decide.ts';
@@ -32,7 +31,7 @@ const readUri =
   (request, { era }) => {
     if (era !== 'legacy') return undefined;
     const use = { ...subscriptionTo(uriOf(request)), arguments: {} };
-    return { use, subscribes, forwarded: withoutCapabilities(request) };
+    return { use, subscribes, forwarded: request };
   };
 
 /** Legacy only, as the next. */

@@ -1,10 +1,13 @@
 import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import type { Notification } from '@chancery/shared/mcp/message.ts';
 import { describe, expect, test } from 'vitest';
-import { type Hearing, mayAsk, told, toldOfRequest, toldOnStream } from './told.ts';
+import { type Hearing, told, toldOfRequest, toldOnStream } from './told.ts';
 
-const ALL: Hearing = { mayLog: () => true, mayHear: () => true, mayList: () => true };
-const NONE: Hearing = { mayLog: () => false, mayHear: () => false, mayList: (listed) => listed === 'tool' };
+const ALL: Hearing = { mayLog: () => true, mayHear: () => true, mayList: () => true, mayAsk: () => true };
+const NONE: Hearing = {
+  ...{ mayLog: () => false, mayHear: () => false, mayAsk: () => false },
+  mayList: (listed) => listed === 'tool',
+};
 const notification = (method: string, params?: JsonObject): Notification => ({
   kind: 'notification',
   method,
@@ -22,7 +25,6 @@ describe('told', () => {
     ...LISTS.map((each): [string, boolean] => [each, true]),
     ['notifications/message', false],
     [UPDATED, false],
-    ['notifications/elicitation/complete', false],
   ])('a server may say %s: %s', (method, may) => {
     const message = notification(method);
     expect(told(message, ALL, URIS)).toEqual(may ? message : undefined);
@@ -88,7 +90,9 @@ describe('told', () => {
   });
 });
 
-test('a server may ask whether its client is there, and nothing else', () => {
-  const methods = ['ping', 'sampling/createMessage', 'elicitation/create', 'roots/list'];
-  expect(methods.filter(mayAsk)).toEqual(['ping']);
+test('a server tells that what it asked for by URL has ended, where a rule lets it ask so', () => {
+  const ended = notification('notifications/elicitation/complete');
+  const byUrl = { ...NONE, mayAsk: (asks: string) => asks === 'elicitation-url' };
+  for (const tell of [told, toldOfRequest])
+    expect([tell(ended, byUrl, []), tell(ended, NONE, [])]).toEqual([ended, undefined]);
 });

@@ -1,5 +1,6 @@
 /** Decides which messages a server may send unasked. */
 
+import { type Asks, ELICITED } from '@chancery/shared/mcp/asking/asks.ts';
 import { LOG, levelIn } from '@chancery/shared/mcp/logging.ts';
 import type { Id, Notification } from '@chancery/shared/mcp/message.ts';
 import {
@@ -23,6 +24,8 @@ export interface Hearing {
   mayHear(uri: string): boolean;
   /** Whether it may ask for this list. */
   mayList(listed: Listed): boolean;
+  /** Whether its server may ask it so. */
+  mayAsk(asks: Asks): boolean;
 }
 
 /** The notification as it goes to a legacy client, subscribed to these resources; undefined if it may not. */
@@ -42,7 +45,8 @@ export function told(
 }
 
 /** The same for a request of the modern era, which gets changes of lists and resources by subscriptions alone. */
-export function toldOfRequest(message: Notification, { mayLog }: Hearing): Notification | undefined {
+export function toldOfRequest(message: Notification, { mayLog, mayAsk }: Hearing): Notification | undefined {
+  if (message.method === ELICITED) return mayAsk('elicitation-url') ? message : undefined;
   if (message.method !== LOG) return OPEN_TO_CLIENT.has(message.method) ? message : undefined;
   const level = levelIn(message);
   return level !== undefined && mayLog(level) ? message : undefined;
@@ -77,8 +81,3 @@ function isWithin(uri: string, named: Iterable<string>): boolean {
 
 /** Ends a part of a URI (RFC 3986 section 3). */
 const ENDS = /[/:?#]$/;
-
-/** True for requests that a server may send to the client: only ping, until there are rules for others. */
-export function mayAsk(method: string): boolean {
-  return method === 'ping';
-}

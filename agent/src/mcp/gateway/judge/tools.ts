@@ -1,12 +1,9 @@
 /** Calls of tools. */
-import { callOf, withoutCapabilities } from '@chancery/shared/mcp/tools.ts';
+import { callOf } from '@chancery/shared/mcp/tools.ts';
 import type { Reader } from './reader.ts';
 
 /** A call, decided by the tool's name and the arguments. */
 export const readCall: Reader = (request) => {
   const { tool: name, arguments: given, forwarded } = callOf(request);
-  return {
-    use: { kind: 'tool', name, arguments: given },
-    forwarded: withoutCapabilities(forwarded),
-  };
+  return { use: { kind: 'tool', name, arguments: given }, forwarded };
 };

@@ -1,11 +1,12 @@
 /** What an event says of one message: what it was, and how it was decided. */
 import { isJsonObject } from '@chancery/shared/ground/json.ts';
-import type { Message } from '@chancery/shared/mcp/message.ts';
+import type { Message, Response } from '@chancery/shared/mcp/message.ts';
 import type { What } from '@chancery/shared/policy/call.ts';
 import type { Allowed, Denied } from '@chancery/shared/policy/decision.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { type CallEvent, sha256 } from '../../call-event.ts';
 import type { Use } from '../judge/reader.ts';
+import type { Question } from '../questions.ts';
 import { argumentsInClear } from './clear.ts';
 
 /** Of an event, without what the recorder itself knows. */
@@ -25,6 +26,19 @@ export interface Ruling extends DecidedByHead {
   /** Whether the caller may reach the server at all. */
   readonly reaches: boolean;
   readonly bytes: number;
+  /** The question of the server that the message answers. */
+  readonly question?: Question | undefined;
+  /** Answers inside the message. */
+  readonly inputs?: readonly Input[];
+}
+
+/** An answer inside a request, to a question that an earlier result asked. */
+export interface Input {
+  /** Of the question, where it is known. */
+  readonly recordId: string;
+  readonly key: string;
+  readonly method: string;
+  readonly resultSha256: string;
 }
 
 /** How a message was decided. */
@@ -40,17 +54,33 @@ export function said(
 export function decidedFields(
   message: Message,
   server: string,
-  { decision, use, policy, session, bytes }: Ruling,
+  { decision, use, policy, session, bytes, question }: Ruling,
 ): Fields {
   return {
     from: 'client',
     ...describe(message),
+    ...(question === undefined || message.kind !== 'response' ? {} : answerFields(message, question)),
+    ...(question !== undefined && !decision.allow ? { outcome: undefined } : {}),
     ...named(use),
     ...givenTo(use, policy, server),
     ...said(decision),
     policyVersion: Number(policy.version),
     session,
     bytes,
+  };
+}
+
+/** The answer of a client to a question, under the id that the server gave it. */
+function answerFields(answer: Response, { method, during, asked, startedMs }: Question): Partial<Fields> {
+  const { result, error } = answer;
+  return {
+    method,
+    ...named(during[0]?.what),
+    requestId: asked,
+    outcome: error === undefined ? 'result' : 'error',
+    rpcCode: error?.code,
+    resultSha256: result === undefined ? undefined : sha256(JSON.stringify(result)),
+    latencyMs: performance.now() - startedMs,
   };
 }
 

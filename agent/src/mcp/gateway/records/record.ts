@@ -8,13 +8,16 @@ import type { Message, Response } from '@chancery/shared/mcp/message.ts';
 import type { Allowed, Denied } from '@chancery/shared/policy/decision.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { bounded, type CallEvent, type RecordCall, sha256 } from '../../call-event.ts';
+import type { Question } from '../questions.ts';
 import type { PendingRequest, Session } from '../sessions.ts';
+import { type AskedBy, askedFields, inputFields } from './asked.ts';
 import { RecordBatch } from './batch.ts';
 import {
   type DecidedByHead,
   decidedFields,
   describe,
   type Fields,
+  type Input,
   named,
   type Ruling,
   said,
@@ -75,12 +78,16 @@ export class CallRecorder {
     return this.#batch.decide(() => {
       const recordId = randomUUID();
       const ruling = rule(recordId);
-      const event = {
-        ...this.#eventOf(peer, 'decided', decidedFields(message, this.#server, ruling)),
-        id: recordId,
-      };
+      const { question, inputs = [] } = ruling;
+      const stage = question === undefined ? 'decided' : 'answered';
+      const id = question?.recordId ?? recordId;
+      const event = { ...this.#eventOf(peer, stage, decidedFields(message, this.#server, ruling)), id };
       this.#observations.note(ruling.decision);
-      if (ruling.decision.allow) return { event, value: { recordId, ruling } };
+      if (ruling.decision.allow) {
+        for (const input of inputs)
+          this.#batch.answer({ id: input.recordId, event: () => this.#inputOf(peer, input, ruling) });
+        return { event, value: { recordId, ruling } };
+      }
       const folded = this.#fold(
         `denied ${event.method} ${event.tool ?? event.resource ?? event.prompt}`,
         event,
@@ -158,6 +165,26 @@ export class CallRecorder {
       detail,
       latencyMs,
     });
+  }
+
+  /** An answer of the client inside its request (2026-07-28, "Multi Round-Trip Requests"). */
+  #inputOf(peer: VerifiedSvid, { recordId: id, ...input }: Input, ruling: Ruling): CallEvent {
+    return { ...this.#eventOf(peer, 'answered', inputFields(input, ruling)), id };
+  }
+
+  /** Records what a server asks its client. Throws what the sink throws: then the question is not passed on. */
+  asked(peer: VerifiedSvid, asked: AskedBy, decision: Allowed | Denied): string {
+    const event = this.#eventOf(peer, 'decided', askedFields(asked, decision));
+    this.#observations.note(decision);
+    if (!decision.allow) return this.#fold(`asked ${asked.method} ${event.tool ?? ''}`, event);
+    this.#write(event);
+    return event.id;
+  }
+
+  /** Records that a question has no answer any more, and why. */
+  unansweredQuestion(peer: Caller, { recordId, method, during, asked }: Question, detail: string): void {
+    const about = { from: 'client', method, ...named(during[0]?.what), requestId: asked } as const;
+    this.#note(peer, recordId, 'answered', { ...about, outcome: 'unknown', detail });
   }
 
   /** Records an allowed message that a server sent unasked. */

@@ -5,6 +5,7 @@
  */
 import type { ServerResponse } from 'node:http';
 import { ensure, type IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { Retry } from '@chancery/shared/mcp/asking/rounds.ts';
 import type { Era } from '@chancery/shared/mcp/era.ts';
 import type { Message, Request } from '@chancery/shared/mcp/message.ts';
 import type { What } from '@chancery/shared/policy/call.ts';
@@ -15,6 +16,7 @@ import { denial, writeJson } from '../../wire/answer/reply.ts';
 import type { Gate } from '../exchange/gate.ts';
 import { ensureEra } from '../judge/era.ts';
 import { judge, type Verdict } from '../judge/judge.ts';
+import type { Question } from '../questions.ts';
 import type { Ruling } from '../records/fields.ts';
 import {
   addPending,
@@ -26,11 +28,16 @@ import {
   unsubscribe,
 } from '../sessions.ts';
 import { whoseOf } from '../whose.ts';
+import { answering, inRounds, type PassingRuling } from './answered.ts';
 import type { Begun, Seen } from './inbound.ts';
 
 /** A message that has been read, with its caller. */
 export interface Entering extends Pick<Begun, 'ensureStands'> {
+  /** Without answers to questions inside it. */
   readonly message: Message;
+  readonly retry?: Retry | undefined;
+  /** The question of the server that the message answers. */
+  readonly question?: Question | undefined;
   readonly era: Era;
   readonly peer: VerifiedSvid;
   readonly res: ServerResponse;
@@ -93,8 +100,8 @@ const NO_URIS: ReadonlySet<string> = new Set();
 
 function rulingOn(
   gate: Gate,
-  { message, era, peer, session, bytes, seen }: Entering,
-): Ruling & Omit<Verdict, 'decision' | 'use'> {
+  { message, era, peer, session, bytes, seen, question, retry }: Entering,
+): PassingRuling {
   const { freeText, server } = gate;
   const policy = gate.policy.current();
   ensureEra(policy, server, era);
@@ -106,11 +113,20 @@ function rulingOn(
   const where = { ...whoseOf(peer, seen), server, now: gate.clock.now(), session: session?.id };
   const held = { uris: session?.subscribed ?? NO_URIS, left: gate.subscriptions.left(peer.id) };
   const { decision, ...verdict } = judge(policy, { ...where, era, freeText, held }, entered, message);
-  return { ...about, ...verdict, decision: closed(decision), reaches: true };
+  const ruling = { ...about, ...verdict, decision: closed(decision), reaches: true };
+  if (message.kind === 'response') return answering(ruling, message, { where, question });
+  return era === 'modern' && message.kind === 'request'
+    ? inRounds(gate, ruling, { message, where, retry })
+    : ruling;
 }
 
-function askedBy({ id: requestId, method }: Request, recordId: string, ruling: Ruling): PendingRequest {
-  return { recordId, requestId, method, what: whatOf(ruling), startedMs: performance.now() };
+function askedBy(
+  { id: requestId, method }: Request,
+  recordId: string,
+  ruling: Omit<PassingRuling, 'forwarded'>,
+): PendingRequest {
+  const { round } = ruling;
+  return { recordId, requestId, method, what: whatOf(ruling), round, startedMs: performance.now() };
 }
 
 /** Without the arguments: the request may be open for hours. */

@@ -100,7 +100,7 @@ test('no more sessions are asked for than there is room', async () => {
 });
 
 test('a response is passed on where the server asked for it in this session, once', async () => {
-  session.serverRequests.add('p');
+  session.questions.addPing('p');
   const response = { id: 'p', result: {} };
   expect((await inSession(response)).status).toBe(202);
   await inSession(response);

@@ -1,5 +1,6 @@
 /** POST: reads one message of a client, decides it, records it, and only then forwards it. */
-import { ensure, type IdentityError } from '@chancery/shared/ground/errors.ts';
+import type { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { readRetry } from '@chancery/shared/mcp/asking/rounds.ts';
 import { headersFor, legacyHeaders, readEra } from '@chancery/shared/mcp/era.ts';
 import { type Message, type Notification, readMessage } from '@chancery/shared/mcp/message.ts';
 import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
@@ -7,9 +8,11 @@ import { CANCELLED, cancelledId } from '../../upstream/numbering.ts';
 import type { Outbound } from '../../upstream/upstream.ts';
 import { ensureJson } from '../../wire/http-body.ts';
 import type { Body } from '../bodies.ts';
+import { giveUp, refuseQuestion } from '../exchange/asking.ts';
 import { Exchange } from '../exchange/exchange.ts';
 import type { Gate } from '../exchange/gate.ts';
 import { ensureNew, type Pending, type Session } from '../sessions.ts';
+import { questionOf } from './answered.ts';
 import { type Entering, enter } from './enter.ts';
 import { ensureAccepts } from './head.ts';
 import { type Asking, sessionOf } from './inbound.ts';
@@ -42,7 +45,7 @@ async function decideAndPass(gate: Gate, asking: Asking, body: Body): Promise<bo
   const request = message.kind === 'request' ? { ...message, params: undefined } : undefined;
   // Made before the wait: it keeps the session in use, and reserves the place of a new one.
   const back = new Exchange(gate, res, { peer, era, request, session, pending, call: seen });
-  const forwarded = await enter(gate, entering);
+  const forwarded = await enterOrRefuse(gate, entering);
   if (forwarded === undefined) return false;
   seen.message = request;
   back.enter(body.hold);
@@ -55,6 +58,22 @@ async function decideAndPass(gate: Gate, asking: Asking, body: Body): Promise<bo
   return passOn(back, () => gate.upstream.send(outbound, back));
 }
 
+/** As `enter`. The server that waits for an answer is told where none comes. */
+async function enterOrRefuse(gate: Gate, entering: Entering): Promise<Message | undefined> {
+  const { session, question, peer } = entering;
+  const waits = session !== undefined && question?.asks !== undefined;
+  try {
+    const forwarded = await enter(gate, entering);
+    // The denial is on record.
+    if (waits && forwarded === undefined)
+      refuseQuestion(gate, session, question, 'the answer is not allowed');
+    return forwarded;
+  } catch (error) {
+    if (waits) giveUp(gate, { session, peer }, question, 'the answer was refused');
+    throw error;
+  }
+}
+
 /** Throws mcp_parse and what `readEra` throws; mcp_session, mcp_sessions. */
 function readEntering(gate: Gate, asking: Asking, { bytes, hold }: Body): Entering {
   const { res, peer, head, seen, ensureStands } = asking;
@@ -62,7 +81,8 @@ function readEntering(gate: Gate, asking: Asking, { bytes, hold }: Body): Enteri
   seen.message = message;
   const era = readEra(message, head.mcp);
   const session = era === 'legacy' ? sessionOf(gate, asking) : undefined;
-  if (message.kind === 'response') ensureAsked(session, message);
+  const question = message.kind === 'response' ? questionOf(gate, message, { session, peer }) : undefined;
+  const retry = era === 'modern' && message.kind === 'request' ? readRetry(message) : undefined;
   const pending: Pending = session?.pending ?? new Map();
   if (message.kind === 'request') ensureNew(pending, message.id);
   if (message.kind === 'request' && message.method === 'initialize') gate.sessions.ensureRoom(peer.id);
@@ -71,7 +91,8 @@ function readEntering(gate: Gate, asking: Asking, { bytes, hold }: Body): Enteri
     reason = why;
   });
   const whose = { peer, res, session, pending, seen, ensureStands };
-  return { message, era, ...whose, bytes: bytes.length, lost: () => reason };
+  const about = { message: retry?.request ?? message, retry, question };
+  return { ...about, era, ...whose, bytes: bytes.length, lost: () => reason };
 }
 
 function outboundOf({ head, peer }: Asking, { era, session }: Entering, message: Message): Outbound {
@@ -85,13 +106,4 @@ function noteCancelled(session: Session | undefined, message: Notification): voi
   const id = message.method === CANCELLED ? cancelledId(message) : undefined;
   const asked = id === undefined ? undefined : session?.pending.get(id);
   if (asked !== undefined) asked.cancelled = true;
-}
-
-/** Throws mcp_parse unless the response answers a request of the server in this session, for the first time. */
-function ensureAsked(
-  session: Session | undefined,
-  { id }: { readonly id: string | number | undefined },
-): void {
-  const was = session !== undefined && id !== undefined && session.serverRequests.delete(id);
-  ensure(was, 'mcp_parse', 'the response matches no request of the server');
 }

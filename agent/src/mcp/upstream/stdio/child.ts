@@ -10,6 +10,7 @@ import {
   type Id,
   type Message,
   type Notification,
+  type Request,
   type Response,
   readMessage,
   writeMessage,
@@ -171,7 +172,14 @@ export class Child {
     }
     if (message.kind === 'response') this.#answer(message);
     else if (message.kind === 'notification') this.#tell(message);
-    else this.#say(message);
+    else this.#ask(message);
+  }
+
+  /** A question goes to the newest open request: a client that answers one waits there. */
+  #ask(question: Request): void {
+    const newest = this.#requests.newest;
+    if (newest === undefined) this.#say(question);
+    else this.#stream(newest, question);
   }
 
   /** Fails only the calls that this line answers. */
@@ -217,7 +225,7 @@ export class Child {
     }
   }
 
-  #stream(to: Waiting, notification: Notification): void {
+  #stream(to: Waiting, notification: Notification | Request): void {
     if (!to.streaming) to.back.open();
     to.streaming = true;
     to.back.event(NOWHERE, notification);

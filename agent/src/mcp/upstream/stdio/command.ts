@@ -73,6 +73,7 @@ export function commandUpstream(
   };
   return {
     maxSessions: maxProcesses,
+    oneChannel: true,
     send(outbound, back) {
       const { message, era, session } = outbound;
       if (era === 'modern') modern(outbound.caller).send(message, back, { renumber: true });

@@ -36,6 +36,11 @@ export class OpenRequests {
     return this.#waiting.size === 0;
   }
 
+  /** The request that was opened last. */
+  get newest(): Waiting | undefined {
+    return [...this.#waiting.values()].at(-1);
+  }
+
   /** `renumber` gives the request an id of our own. Returns the id for the child. */
   open(request: Request, back: Back, renumber: boolean): { readonly id: Id; readonly waiting: Waiting } {
     const again = this.#owed.has(request.id);

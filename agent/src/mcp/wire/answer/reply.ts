@@ -20,6 +20,7 @@ const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number
   mcp_headers: [400, -32020],
   mcp_meta: [400, -32602],
   mcp_version: [400, -32022],
+  mcp_state: [400, -32602],
   mcp_method: [405, -31405],
   mcp_unknown: [404, -32601],
   // Clients begin a new session on 404 (2025-11-25, transports). The SDKs look for this code, too.
@@ -60,6 +61,7 @@ const TOLD: ReadonlySet<Refusal> = new Set([
   'mcp_headers',
   'mcp_meta',
   'mcp_version',
+  'mcp_state',
   'mcp_upstream',
   'mcp_outcome',
   'mcp_sessions',
