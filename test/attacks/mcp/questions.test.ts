@@ -213,6 +213,18 @@ describe('M146 an answer to no open question', () => {
   });
 });
 
+test('a question for roots on the stream of a session does not end with a call that is open meanwhile', async () => {
+  const session = await begin();
+  const stream = await listening(session);
+  const call = await begunCall(session);
+  say('GET', ROOTS);
+  const question = await stream.message();
+  finish(1);
+  await call.closed;
+  expect((await post(answer(question.id, { roots: [] }), session)).status).toBe(202);
+  expect(answers).toEqual([{ jsonrpc: '2.0', id: 's1', result: { roots: [] } }]);
+});
+
 describe('M147 an answer that is none to its question', () => {
   test.each<[string, string, object]>([
     ['roots for a form', FORM, { roots: [] }],

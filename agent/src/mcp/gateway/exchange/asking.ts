@@ -72,8 +72,16 @@ export function ask(
   return undefined;
 }
 
-/** The client's open requests that a question on this stream may belong to. */
-export function usesOf(pending: Pending, own: Request | undefined): readonly PendingRequest[] {
+/**
+ * The client's open requests that a question on this stream may belong to. On the stream of a session, one for roots
+ * belongs to none: it would end with a request that it has nothing to do with.
+ */
+export function usesOf(
+  { method }: Request,
+  pending: Pending,
+  own: Request | undefined,
+): readonly PendingRequest[] {
+  if (own === undefined && asksOf(method) === 'roots') return [];
   const open = own === undefined ? [...pending.values()] : [pending.get(own.id)];
   return open.filter((each): each is PendingRequest => each !== undefined && mayAskFor(each.what));
 }

@@ -78,7 +78,7 @@ export class Passing {
         recorder.told(peer, message);
         return writeMessage(message);
       }
-      const during = usesOf(pending, upstream.oneChannel === true ? undefined : request);
+      const during = usesOf(message, pending, upstream.oneChannel === true ? undefined : request);
       const question = ask(this.#asking, message, { session, during });
       return question && writeMessage(question);
     }
