@@ -51,7 +51,7 @@ beforeAll(async () => {
   serving = await ca.serve();
   await ca.saveBundle();
   await ca.apply([identity]);
-  env = { ...process.env, GITHUB_ACTIONS: 'true', ...hub.env, XDG_RUNTIME_DIR: dir };
+  env = { ...process.env, GITHUB_ACTIONS: 'true', ...hub.env, XDG_RUNTIME_DIR: dir, HOME: dir };
 });
 afterAll(async () => {
   await serving.stop();

@@ -1,15 +1,26 @@
-/** `doctor`: shows why an agent does not join: what this machine could prove, and whether the CA can be reached. */
+/**
+ * `doctor`: shows why an agent does not join: what this machine could prove, and whether the CA can be reached. It also
+ * shows which MCP servers the clients of this user reach without the gateway.
+ */
 import { existsSync } from 'node:fs';
 import net from 'node:net';
-import { type Command, JSON_FLAG, twoColumns, wrapped } from '@chancery/shared/cli/program.ts';
+import { type Command, type Io, JSON_FLAG, twoColumns, wrapped } from '@chancery/shared/cli/program.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
 import { NETWORK_SENTENCES } from '@chancery/shared/text/network-sentence.ts';
 import { readAgentConfig } from '../config/read.ts';
 import { type AgentSettings, paths } from '../config/schema.ts';
 import { readStatus } from '../workload/attach.ts';
+import { homeOf } from './clients/clients.ts';
+import type { ClientEntry } from './clients/entries.ts';
+import type { Surveyed } from './clients/survey.ts';
 import { CONFIG_FLAG, configFile } from './flags.ts';
 import type { RunCommandDeps } from './run.ts';
+import type { Self } from './self.ts';
+
+export interface DoctorDeps extends RunCommandDeps {
+  readonly self: () => Self;
+}
 
 interface Seen {
   readonly name: string;
@@ -18,10 +29,12 @@ interface Seen {
 }
 
 /** Changes nothing. Looks for platforms for at most 2 s, and asks the CA for at most 10 s. */
-export const doctor = (deps: RunCommandDeps): Command => ({
-  says:
-    'Reports what this machine can prove, whether the CA answers, and what is wrong with the agent that runs. ' +
-    'Exits 1 if the agent cannot join, or if the running one has a problem.',
+export const doctor = (deps: DoctorDeps): Command => ({
+  says: [
+    'Reports what this machine can prove, whether the CA answers, and what is wrong with the agent that runs.',
+    'Lists the MCP servers in configs of MCP clients that bypass the gateway, and the keys that are written out there.',
+    'Exits 1 if the agent cannot join, the running one has a problem, or a config has such a server or key.',
+  ].join(' '),
   flags: { ...CONFIG_FLAG, ...JSON_FLAG },
   async run(invocation, io) {
     const file = configFile(invocation);
@@ -36,7 +49,9 @@ export const doctor = (deps: RunCommandDeps): Command => ({
     const chosen = settings?.evidence === undefined ? auto : Object.keys(settings.evidence).join(' and ');
     const ca = settings && (await seenOf(settings, deps.clock));
     const agent = settings && (await runningAgent(settings));
-    const good = chosen !== undefined && (ca?.good ?? true) && (agent?.good ?? true);
+    const clients = await clientsHere(deps, io.env, settings);
+    const isWell = clients.every(({ problem, servers }) => problem === null && servers.every(isGood));
+    const good = chosen !== undefined && (ca?.good ?? true) && (agent?.good ?? true) && isWell;
     const report = {
       config: named ? file : null,
       platforms,
@@ -44,6 +59,7 @@ export const doctor = (deps: RunCommandDeps): Command => ({
       chosen: chosen ?? null,
       ca: ca ?? null,
       agent: agent ?? null,
+      clients,
     };
     if (invocation.has('json')) io.out(`${JSON.stringify({ ...report, good }, null, 2)}\n`);
     else io.out(textOf(report, settings, io.columns));
@@ -101,6 +117,31 @@ async function runningAgent({ dataDir }: AgentSettings): Promise<Seen | undefine
   }
 }
 
+/** The configs of MCP clients, of this user and of the current folder. */
+async function clientsHere(
+  { platform, self }: DoctorDeps,
+  env: Io['env'],
+  settings: AgentSettings | undefined,
+): Promise<readonly Surveyed[]> {
+  const { survey } = await import('./clients/survey.ts');
+  const listens = (settings?.connect ?? []).map(({ listen }) => /^127\.0\.0\.1:(\d+)$/.exec(listen)?.[1]);
+  const ports = new Set(listens.flatMap((port) => (port === undefined ? [] : [Number(port)])));
+  return survey(homeOf(env, platform), '.', { programs: new Set(self().slice(-1)), ports });
+}
+
+const isGood = ({ guarded, keys }: ClientEntry): boolean => guarded && keys.length === 0;
+
+/** A row for each server, or for a file that cannot be read. */
+function rowsOf({ client, file, problem, servers }: Surveyed): readonly Seen[] {
+  if (problem !== null) return [{ name: client, good: false, says: problem }];
+  return servers.map((each) => {
+    const where = each.project === null ? file : `${file}, ${each.project}`;
+    const how = each.guarded ? 'through connect' : `bypasses the gateway: ${each.to}`;
+    const keys = each.keys.length === 0 ? '' : `; keys are written out in ${each.keys.join(', ')}`;
+    return { name: each.server, good: isGood(each), says: `${how}${keys} (${client}, ${where})` };
+  });
+}
+
 interface Report {
   readonly config: string | null;
   readonly platforms: readonly Seen[];
@@ -108,10 +149,11 @@ interface Report {
   readonly chosen: string | null;
   readonly ca: Seen | null;
   readonly agent: Seen | null;
+  readonly clients: readonly Surveyed[];
 }
 
 function textOf(
-  { config, platforms, auto, chosen, ca, agent }: Report,
+  { config, platforms, auto, chosen, ca, agent, clients }: Report,
   settings: AgentSettings | undefined,
   width: number | undefined,
 ): string {
@@ -130,6 +172,21 @@ function textOf(
       : []),
     ...(ca === null ? ['no config file; the CA was not checked'] : ['CA', lines([ca])]),
     ...(ca === null ? [] : agent === null ? ['no agent runs here'] : ['agent', lines([agent])]),
+    ...clientLines(clients.flatMap(rowsOf), lines, text),
     '',
   ].join('\n');
+}
+
+const ADVICE = [
+  '`chancery-agent mcp config NAME --write` puts a server behind the gateway into the config of a client.',
+  'A key that is written out: remove it there, and revoke it where it was made.',
+].join(' ');
+
+function clientLines(
+  rows: readonly Seen[],
+  lines: (seen: readonly Seen[]) => string,
+  text: (says: string) => string,
+): readonly string[] {
+  if (rows.length === 0) return [];
+  return ['MCP clients', lines(rows), ...(rows.every(({ good }) => good) ? [] : [text(ADVICE)])];
 }

@@ -109,18 +109,19 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
     ...agent('config data-dir.ts agent.ts open-crls.ts outputs workload open-mcp.ts health status.ts'),
     ...agent('spool free-ports.ts'),
   ],
+  'agent/src/cli/clients': shared('ground unix cli keys audit'),
   'agent/src/cli': [
     ...shared('text ground unix cli policy revocation'),
     ...agent('evidence svid trust trust/stream config data-dir.ts agent.ts'),
-    ...agent('workload mcp/upstream mcp addresses.ts free-ports.ts run.ts'),
+    ...agent('workload mcp/upstream mcp addresses.ts free-ports.ts run.ts cli/clients'),
   ],
   'agent/src/cli/job': [
     ...shared('text ground cli config spiffe'),
     ...agent('config agent.ts outputs run.ts cli'),
   ],
   'agent/src/cli/mcp': [
-    ...shared('text ground unix cli keys policy mcp audit'),
-    ...agent('config mcp/upstream mcp/wire mcp cli'),
+    ...shared('text ground cli policy mcp'),
+    ...agent('config mcp/upstream mcp/wire mcp cli/clients cli'),
   ],
   'agent/src/cli/program.ts': [...shared('cli'), ...agent('cli cli/job cli/mcp')],
   'agent/src/main.ts': [...shared('ground unix cli'), ...agent('cli cli/program.ts')],

@@ -1,8 +1,8 @@
 /** `mcp config NAME`: prints or writes the entry for an MCP client. */
 import { resolve } from 'node:path';
 import { type ExitStatus, type Invocation, type Io, MisuseError } from '@chancery/shared/cli/program.ts';
+import { CLIENTS, homeOf, isClient, type McpClient } from '../clients/clients.ts';
 import { configFile, ensureServerName } from '../flags.ts';
-import { CLIENTS, homeOf, isClient, type McpClient } from './clients.ts';
 import type { McpCommandDeps } from './deps.ts';
 
 /** Without --write it prints, and reads no file. */
@@ -37,7 +37,7 @@ async function write(
   const home = homeOf(io.env, platform);
   if (home === undefined) throw new MisuseError('--write: HOME does not say where the home folder is');
   const path = client.file(home);
-  const { changeOf, differenceOf, writeChange } = await import('./client-file.ts');
+  const { changeOf, differenceOf, writeChange } = await import('../clients/client-file.ts');
   const change = changeOf(path, { servers: client.servers, name, value }, { ...client, uid });
   const isDry = invocation.has('dry-run');
   const backup = change === undefined || isDry ? undefined : writeChange(change, clock.now());

@@ -7,9 +7,9 @@ import {
   JSON_FLAG,
   MisuseError,
 } from '@chancery/shared/cli/program.ts';
+import { CLIENTS } from '../clients/clients.ts';
 import { CONFIG_FLAG } from '../flags.ts';
 import { call } from './call.ts';
-import { CLIENTS } from './clients.ts';
 import { config } from './config.ts';
 import type { McpCommandDeps } from './deps.ts';
 import { ls } from './ls.ts';

@@ -15,10 +15,11 @@ import { inFile } from '@chancery/shared/unix/files/whole-file.ts';
 import { type Entry, readJsonText, withEntry } from './json-text.ts';
 
 /** Claude Code keeps more than its servers in its file: several megabytes on some machines. */
-const MAX_FILE_BYTES = 32 * 1024 * 1024;
+export const MAX_FILE_BYTES = 32 * 1024 * 1024;
 /** Entries of other servers may have keys in them. */
 const NEW_FILE_MODE = 0o600;
-const BOM = '\uFEFF';
+/** At the start of some files. */
+export const BOM = '\uFEFF';
 
 /** What is done to a file. */
 export interface Change {

@@ -22,7 +22,7 @@ export interface McpClient {
 }
 
 /** The folders that these clients look at. All are absolute. */
-interface Home {
+export interface Home {
   readonly platform: NodeJS.Platform;
   readonly home: string;
   /** Where programs with windows keep their settings; each has a folder of its own there. */
