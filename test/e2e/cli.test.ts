@@ -468,7 +468,7 @@ describe('an agent without a CA', () => {
       2,
       /^--listen is unix:PATH or 127\.0\.0\.1:PORT/,
     ],
-    ['is asked for no entry', ['mcp', 'config'], 2, /^expected: mcp config NAME/],
+    ['is asked for two entries', ['mcp', 'config', 'a', 'b'], 2, /^expected: mcp config \[NAME\]/],
     [
       'is asked for an unknown client’s entry',
       ['mcp', 'config', 'a', '--client', 'toString'],

@@ -1,20 +1,30 @@
-/** `mcp config NAME`: prints or writes the entry for an MCP client. */
+/** `mcp config`: prints or writes the entry for an MCP client, of one server or of all. */
 import { resolve } from 'node:path';
 import { type ExitStatus, type Invocation, type Io, MisuseError } from '@chancery/shared/cli/program.ts';
 import { CLIENTS, homeOf, isClient, type McpClient } from '../clients/clients.ts';
 import { configFile, ensureServerName } from '../flags.ts';
 import type { McpCommandDeps } from './deps.ts';
 
+/** The entry for all servers of the identity. */
+const ALL = 'chancery';
+
 /** Without --write it prints, and reads no file. */
 export async function config(invocation: Invocation, deps: McpCommandDeps, io: Io): Promise<ExitStatus> {
-  const [name = '', ...more] = invocation.positionals.slice(1);
-  if (name === '' || more.length > 0) throw new MisuseError('expected: mcp config NAME');
-  ensureServerName(name);
+  const [server, ...more] = invocation.positionals.slice(1);
+  if (more.length > 0) throw new MisuseError('expected: mcp config [NAME]');
+  if (server !== undefined) ensureServerName(server);
+  const name = server ?? ALL;
   const clientName = invocation.text('client') ?? 'claude';
   if (!isClient(clientName)) throw new MisuseError(`--client is one of ${Object.keys(CLIENTS).join(', ')}`);
   const client = CLIENTS[clientName];
   const [command, ...program] = deps.self();
-  const args = [...program, 'connect', name, '--config', resolve(configFile(invocation))];
+  const args = [
+    ...program,
+    'connect',
+    ...(server === undefined ? [] : [server]),
+    '--config',
+    resolve(configFile(invocation)),
+  ];
   const value = client.entry({ command, args });
   if (invocation.has('write')) return write({ client, name, value }, deps, invocation, io);
   if (invocation.has('dry-run')) throw new MisuseError('--dry-run is for --write');

@@ -31,6 +31,12 @@ test.each([
   expect(JSON.parse(out)).toEqual(expected);
 });
 
+test('without a name it is one entry for all servers', async () => {
+  const { out } = await agentCli(['mcp', 'config', '--config', config], { env: { HOME: home } });
+  const args = ['/opt/chancery/main.ts', 'connect', '--config', config];
+  expect(JSON.parse(out)).toEqual({ mcpServers: { chancery: { ...entry, args } } });
+});
+
 /** As these programs write their files, without an entry. */
 const FILES = {
   claude: {

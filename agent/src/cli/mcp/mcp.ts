@@ -26,7 +26,7 @@ const VERBS: ReadonlyMap<string, Verb> = new Map<string, Verb>([
   ['ls', { takes: 'ls', flags: [], run: ls }],
   ['tools', { takes: 'tools NAME [TOOL...]', flags: [], run: tools }],
   ['call', { takes: 'call NAME TOOL [JSON | KEY=VALUE... | -]', flags: [], run: call }],
-  ['config', { takes: 'config NAME', flags: ['client', 'write', 'dry-run'], run: config }],
+  ['config', { takes: 'config [NAME]', flags: ['client', 'write', 'dry-run'], run: config }],
 ]);
 
 const SAYS = [
@@ -35,7 +35,7 @@ const SAYS = [
   '`mcp call NAME TOOL` calls one. Its arguments are one JSON object, KEY=VALUE pairs (a VALUE that is JSON counts as',
   'JSON), or with - what standard input has. It exits 0 for a result, 1 if the call is denied or fails, 3 if the tool',
   'reports an error, 4 if the outcome is unknown.',
-  "`mcp config NAME` prints the entry for an MCP client's own config, or writes it there.",
+  "`mcp config` prints the entry for an MCP client's own config, or writes it there: of all servers, or of NAME.",
 ].join(' ');
 
 /** One of its verbs. */

@@ -1,7 +1,7 @@
 /** Two servers behind one gateway, and a client of the union over stdio. */
 import { PassThrough } from 'node:stream';
 import type { JsonObject } from '@chancery/shared/ground/json.ts';
-import { compilePolicy } from '@chancery/shared/policy/policy.ts';
+import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access } from '@chancery/shared/policy/resources/access.ts';
 import { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { type FakeServer, reply, type Say, startFakeServer } from '../servers/server.ts';
@@ -114,9 +114,21 @@ export interface UnionWorld {
   readonly world: World;
   readonly servers: Readonly<Record<'git' | 'mail', FakeServer>>;
   readonly client: UnionClient;
+  /** Another client of the union, as `client` is. */
+  join(): Promise<UnionClient>;
   /** Which servers the caller may reach. */
   reach(...names: readonly ('git' | 'mail')[]): void;
   close(): Promise<void>;
+}
+
+/** A policy by which the caller may reach these servers, and use all that they have. */
+export function reachOf(world: World, names: readonly string[], version: bigint): Policy {
+  const address = `127.0.0.1:${world.gateway.port}`;
+  const named = names.map((name) => McpServer.parse({ kind: 'McpServer', name, identity: TOOLS, address }));
+  const all = { allow: ['*'] };
+  const rules = { tools: all, prompts: all, resources: { allow: ['**'] }, completion: all, logging: 'debug' };
+  const access = { kind: 'Access', name: 'triage', who: [TRIAGE], servers: names, ...rules };
+  return compilePolicy([...named, Access.parse(access)], version);
 }
 
 /** The servers `git` and `mail`, whose names are all allowed. */
@@ -133,25 +145,26 @@ export async function startUnionWorld(git: Scripted, mail: Scripted): Promise<Un
   const world = await startWorld(servers.git.target, { others });
   let version = 10n;
   const reach = (...names: readonly string[]): void => {
-    const address = `127.0.0.1:${world.gateway.port}`;
-    const named = names.map((name) => McpServer.parse({ kind: 'McpServer', name, identity: TOOLS, address }));
-    const all = { allow: ['*'] };
-    const rules = { tools: all, prompts: all, resources: { allow: ['**'] }, completion: all };
-    const access = { kind: 'Access', name: 'triage', who: [TRIAGE], servers: names, ...rules };
     version += 1n;
-    world.policy.publish(compilePolicy([...named, Access.parse(access)], version));
+    world.policy.publish(reachOf(world, names, version));
   };
   reach('git', 'mail');
-  const client = new UnionClient();
-  const { input, output } = client;
-  const connect = await connectTo(world, { kind: 'stdio', input, output }, { server: undefined });
+  const connects: Awaited<ReturnType<typeof connectTo>>[] = [];
+  const join = async (): Promise<UnionClient> => {
+    const client = new UnionClient();
+    const { input, output } = client;
+    connects.push(await connectTo(world, { kind: 'stdio', input, output }, { server: undefined }));
+    return client;
+  };
+  const client = await join();
   return {
     world,
     servers,
     client,
+    join,
     reach,
     async close() {
-      await connect.close();
+      await Promise.all(connects.map((each) => each.close()));
       await world.close();
       await Promise.all(Object.values(servers).map((each) => each.close()));
     },
