@@ -51,14 +51,20 @@ export const connect = (deps: ConnectCommandDeps): Command => ({
       value: 'ADDRESS',
       says: 'unix:PATH or 127.0.0.1:PORT instead of standard input and output.',
     },
+    'find-tools': {
+      type: 'boolean',
+      says: 'Without NAME: instead of more than 60 tools, show two that find and call them.',
+    },
     ...CONFIG_FLAG,
   },
   async run(invocation, io) {
     const [server, ...more] = invocation.positionals;
     if (more.length > 0) throw new MisuseError('expected: connect [NAME]');
+    const findTools = invocation.has('find-tools');
     if (server !== undefined) ensureServerName(server);
     else if (invocation.text('listen') !== undefined)
       throw new MisuseError('--listen is for one server: connect NAME --listen');
+    if (server !== undefined && findTools) throw new MisuseError('--find-tools is for connect without NAME');
     const settings = readAgentConfig(configFile(invocation));
     const local = localOf(invocation, deps);
     if (local.kind === 'tcp')
@@ -72,7 +78,7 @@ export const connect = (deps: ConnectCommandDeps): Command => ({
     client?.ready();
     const held = client === undefined || local.kind !== 'stdio' ? local : { ...local, input: client.input };
     const { maxRequestBytes } = settings;
-    return relay({ server, local: held, sources, maxRequestBytes }, deps, io);
+    return relay({ server, findTools, local: held, sources, maxRequestBytes }, deps, io);
   },
 });
 
@@ -223,13 +229,14 @@ async function attached(options: AttachOptions, signal: AbortSignal): Promise<So
 
 interface Relay {
   readonly server: string | undefined;
+  readonly findTools: boolean;
   readonly local: ConnectOptions['local'];
   readonly sources: Sources;
   readonly maxRequestBytes: number | undefined;
 }
 
 async function relay(
-  { server, local, sources, maxRequestBytes }: Relay,
+  { server, findTools, local, sources, maxRequestBytes }: Relay,
   deps: ConnectCommandDeps,
   io: Io,
 ): Promise<ExitStatus> {
@@ -240,6 +247,7 @@ async function relay(
     const running = await startConnect({
       ...sources,
       server,
+      findTools,
       local,
       clock,
       uid,

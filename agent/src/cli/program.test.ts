@@ -35,6 +35,12 @@ describe('misuse', () => {
       /gateway: server, listen and upstream are expected/,
     ],
     ['connect to all on an address', unix, ['connect', '--listen', 'unix:a'], /--listen is for one server/],
+    [
+      'connect to one with --find-tools',
+      unix,
+      ['connect', 'a', '--find-tools'],
+      /--find-tools is for connect/,
+    ],
     ['connect with two names', unix, ['connect', 'a', 'b'], /expected: connect \[NAME\]/],
     [
       'connect on every interface',

@@ -17,6 +17,8 @@ import { MAX_REQUEST_BYTES } from './upstream/upstream.ts';
 export interface ConnectOptions extends Omit<DialOptions, 'server'> {
   /** The McpServer resource's name. Undefined for all that the caller may reach, which is for stdio. */
   readonly server: string | undefined;
+  /** Of all: shows `find_tools` and `call_tool` instead of more than 60 tools. */
+  readonly findTools?: boolean | undefined;
   readonly local:
     | { readonly kind: 'stdio'; readonly input: Readable; readonly output: Writable }
     | LocalEndpoint;
@@ -75,11 +77,11 @@ interface Peer {
 }
 
 function peerOf(options: ConnectOptions): Peer {
-  const { server, clock, log, policy } = options;
+  const { server, clock, log, policy, findTools = false } = options;
   const dial = (to: string): Dialler => new Dialler({ ...options, server: to });
   if (server === undefined) {
     const peer: StdioOptions['peer'] = (client) => {
-      const union = new Union({ policy, dial, clock, log, ...client });
+      const union = new Union({ policy, findTools, dial, clock, log, ...client });
       return { send: (message) => union.send(message), ready() {}, end: () => union.end() };
     };
     return { peer, close() {} };

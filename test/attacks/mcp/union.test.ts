@@ -1,4 +1,4 @@
-/** One endpoint for all servers, where none can be taken for another, or cost another anything: M169 to M178. */
+/** One endpoint for all servers, where none can be taken for another, or cost another anything: M169 to M179. */
 import { Asks } from '@chancery/agent/mcp/connect/union/asks.ts';
 import { Link } from '@chancery/agent/mcp/connect/union/link.ts';
 import { systemClock } from '@chancery/shared/ground/clock.ts';
@@ -250,4 +250,28 @@ test('M178 a rule decides on the server and its own name, whatever the union sho
   expect([calls(world, 'git'), calls(world, 'mail')]).toEqual([[], []]);
   await world.client.ask('tools/call', { name: 'git__send' });
   expect([calls(world, 'git'), calls(world, 'mail')]).toEqual([['send'], []]);
+});
+
+test('M179 a call by call_tool is decided on the tool that it names, and on no other', async () => {
+  const many = Array.from({ length: 61 }, (_, n) => `t${n}`);
+  const { world, join, ...rest } = await start(tools(...many));
+  const client = await join(true);
+  await client.begin();
+  await expect.poll(() => client.names(), WAIT).toEqual(['find_tools', 'call_tool']);
+  const servers = [...world.policy.current().servers.values()];
+  const allow = { allow: ['t1', 'call_tool', 'find_tools'] };
+  const rule = { kind: 'Access', name: 'git', who: [TRIAGE], servers: ['git'], tools: allow };
+  world.policy.publish(compilePolicy([...servers, Access.parse(rule)], 99n));
+  const call = (name: string, params?: object) =>
+    client.ask('tools/call', { name: 'call_tool', arguments: { name, ...params } });
+  expect((await call('git__t2')).error?.code).toBe(-31403);
+  expect((await call('git__t1', { arguments: { a: 1 } })).result).toBeDefined();
+  for (const name of ['call_tool', 'find_tools', 't1', 'mail__send'])
+    expect((await call(name)).error?.code, name).toBeLessThan(0);
+  expect(calls({ world, join, ...rest }, 'git')).toEqual(['t1']);
+  const decided = world.events.filter(({ method, stage }) => method === 'tools/call' && stage === 'decided');
+  expect(decided).toMatchObject([
+    { server: 'git', tool: 't2', allow: false },
+    { server: 'git', tool: 't1', allow: true },
+  ]);
 });

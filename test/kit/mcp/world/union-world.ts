@@ -115,7 +115,7 @@ export interface UnionWorld {
   readonly servers: Readonly<Record<'git' | 'mail', FakeServer>>;
   readonly client: UnionClient;
   /** Another client of the union, as `client` is. */
-  join(): Promise<UnionClient>;
+  join(findTools?: boolean): Promise<UnionClient>;
   /** Which servers the caller may reach. */
   reach(...names: readonly ('git' | 'mail')[]): void;
   close(): Promise<void>;
@@ -150,10 +150,10 @@ export async function startUnionWorld(git: Scripted, mail: Scripted): Promise<Un
   };
   reach('git', 'mail');
   const connects: Awaited<ReturnType<typeof connectTo>>[] = [];
-  const join = async (): Promise<UnionClient> => {
+  const join = async (findTools = false): Promise<UnionClient> => {
     const client = new UnionClient();
     const { input, output } = client;
-    connects.push(await connectTo(world, { kind: 'stdio', input, output }, { server: undefined }));
+    connects.push(await connectTo(world, { kind: 'stdio', input, output }, { server: undefined, findTools }));
     return client;
   };
   const client = await join();

@@ -187,6 +187,7 @@ export function connectTo(
     clock = systemClock,
     log = silentLog,
     maxRequestBytes,
+    findTools,
     ...named
   }: {
     /** Undefined for all that the policy has. */
@@ -196,6 +197,7 @@ export function connectTo(
     clock?: Clock;
     log?: Log;
     maxRequestBytes?: number;
+    findTools?: boolean;
   } = {},
 ) {
   const { policy, revocations, td } = world;
@@ -208,5 +210,6 @@ export function connectTo(
     platform: process.platform,
     log,
     maxRequestBytes,
+    findTools,
   });
 }

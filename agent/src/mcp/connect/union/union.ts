@@ -25,8 +25,9 @@ import type { Dialler } from '../dial.ts';
 import { failureOf } from '../stdio/answer.ts';
 import { aboutUnion } from './about.ts';
 import { Asks } from './asks.ts';
-import { cursorOf } from './catalog.ts';
+import { cursorOf, type Listed } from './catalog.ts';
 import { Changes } from './changes.ts';
+import { CALL, FIND, foundIn, insteadOf, realCall } from './find.ts';
 import type { Link } from './link.ts';
 import { Member, within } from './member.ts';
 import { pageOf } from './pages.ts';
@@ -37,6 +38,8 @@ import { isForOne, targetOf } from './targets.ts';
 export interface UnionOptions {
   /** The servers that the caller may reach. */
   readonly policy: Source<Policy>;
+  /** Shows `find_tools` and `call_tool` instead of more than 60 tools. */
+  readonly findTools: boolean;
   /** Connections to a server of the registry. The union closes it. */
   readonly dial: (server: string) => Dialler;
   readonly clock: Clock;
@@ -125,7 +128,18 @@ export class Union {
       return say({});
     }
     if (!isForOne(method)) return errorResponse(id, { code: -32601, message: 'the method is not known' });
-    const target = await targetOf(request, this.#members);
+    if (this.#isOurs(request, FIND)) {
+      await this.#patiently((member) => member.read('tools/list'));
+      return say(
+        foundIn(
+          this.#listed('tools/list').flatMap(({ entries }) => entries),
+          request.params,
+        ),
+      );
+    }
+    const { params = {} } = request;
+    const real = this.#isOurs(request, CALL) ? { method, params: realCall(params) } : request;
+    const target = await targetOf(real, this.#members);
     const response = await target.member.ask(target.asked, signal);
     return response.result === undefined
       ? { ...response, id }
@@ -148,9 +162,20 @@ export class Union {
       await this.#changes.whileListing(request, method, () =>
         this.#patiently((member) => member.read(method)),
       );
+    const lists = this.#listed(method);
+    const count = lists.reduce((sum, { entries }) => sum + entries.length, 0);
+    const two = method === 'tools/list' && this.#options.findTools ? insteadOf(count) : undefined;
+    return two === undefined ? pageOf(method, lists, cursor) : { tools: two };
+  }
+
+  /** By the names of the servers. */
+  #listed(method: ListMethod): readonly Listed[] {
     const servers = [...this.#members.keys()].toSorted();
-    const lists = servers.flatMap((server) => this.#members.get(server)?.listed(method) ?? []);
-    return pageOf(method, lists, cursor);
+    return servers.flatMap((server) => this.#members.get(server)?.listed(method) ?? []);
+  }
+
+  #isOurs({ method, params }: Request, name: string): boolean {
+    return this.#options.findTools && method === 'tools/call' && params?.['name'] === name;
   }
 
   /** Asks all servers at once, and waits a second for them. */
