@@ -1,8 +1,7 @@
 /**
  * What connect and the gateway add to a tool call: the reference server's echo over HTTP, called directly, through the
  * gateway by a client that speaks mutual TLS itself, and through connect and gateway. CA, server, gateway and the agent
- * with connect are real processes; the client is this one. Every call is decided by rules that each have a condition, and
- * its records go to disk and to the CA.
+ * with connect are real processes; the client is this one. Each rule has a condition. Records go to disk and to the CA.
  */
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
