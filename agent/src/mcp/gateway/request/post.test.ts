@@ -107,6 +107,15 @@ test('a response is passed on where the server asked for it in this session, onc
   expect([open.passed.length, open.codes]).toEqual([1, ['mcp_parse']]);
 });
 
+test('an answer to a question whose request is over is refused, and the server is told', async () => {
+  const asked = { asked: 's', method: 'roots/list', asks: 'roots' as const, paramsSha256: undefined };
+  const over = { requestId: 99, what: { kind: 'tool' as const, name: 'echo' } };
+  const { id } = session.questions.add({ ...asked, during: [over] }, 'record');
+  expect((await inSession({ id, result: { roots: [] } })).status).toBe(400);
+  expect(open.passed).toEqual([]);
+  expect(open.refused).toMatchObject([{ id: 's', error: { code: -31403 } }]);
+});
+
 test('a request that its client cancels is marked, and the server is told', async () => {
   const waiting = Promise.withResolvers<void>();
   open.serve = (passed) => {
