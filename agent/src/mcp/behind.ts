@@ -16,6 +16,7 @@ import { CallRecorder } from './gateway/records/record.ts';
 import { type SessionLimits, Sessions } from './gateway/sessions.ts';
 import { States, type StatesOptions } from './gateway/states.ts';
 import { Subscriptions } from './gateway/subscriptions.ts';
+import { Tasks } from './gateway/tasks.ts';
 import { httpUpstream } from './upstream/http/http.ts';
 import { commandUpstream } from './upstream/stdio/command.ts';
 import { MAX_REQUEST_BYTES, type Upstream, type UpstreamTarget } from './upstream/upstream.ts';
@@ -73,7 +74,7 @@ export function openBehind(own: ServerOptions, shared: SharedOptions, servers: n
   const gate: Gate = {
     ...{ server: own.server, policy, clock, recorder, sessions, upstream, maxRequestBytes, listeners },
     freeText: own.freeText ?? FREE_TEXT,
-    subscriptions: new Subscriptions(),
+    ...{ subscriptions: new Subscriptions(), tasks: new Tasks(clock) },
     ...heldBy(shared, maxRequestBytes, servers),
     ensureHeard: shared.ensureHeard ?? (() => {}),
     states: new States(shared),

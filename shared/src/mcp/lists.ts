@@ -22,21 +22,28 @@ interface Form {
 }
 
 const LISTS = {
-  'tools/list': { member: 'tools', name: 'name', keys: ['name', 'inputSchema', 'outputSchema'] },
+  'tools/list': { member: 'tools', name: 'name', keys: ['name', 'inputSchema', 'outputSchema', 'execution'] },
   'resources/list': { member: 'resources', name: 'uri', keys: ['uri', 'name', 'mimeType', 'size'] },
   'resources/templates/list': {
     member: 'resourceTemplates',
     name: 'uriTemplate',
     keys: ['uriTemplate', 'name', 'mimeType'],
   },
+  'tasks/list': {
+    member: 'tasks',
+    name: 'taskId',
+    keys: ['taskId', 'status', 'statusMessage', 'createdAt', 'lastUpdatedAt', 'ttl', 'pollInterval'],
+  },
   'prompts/list': { member: 'prompts', name: 'name', keys: ['name', 'arguments'] },
 } as const satisfies Readonly<Record<string, Form>>;
 
-export type ListMethod = keyof typeof LISTS;
+type Filtered = keyof typeof LISTS;
+/** Of the lists that say what a server has. */
+export type ListMethod = Exclude<Filtered, 'tasks/list'>;
 
 /** The page without the entries that `shows` refuses, by their names or URIs. Throws mcp_parse. */
 export function filterList(
-  method: ListMethod,
+  method: Filtered,
   result: JsonObject,
   shows: (name: string) => boolean,
 ): JsonObject {
@@ -52,9 +59,15 @@ export function filterList(
       'mcp_parse',
       `an entry of ${member} has no ${name}`,
     );
-    return shows(named) ? [pick(entry, [...keys, ...ENTRY])] : [];
+    return shows(named) ? [narrowEntry(entry, keys)] : [];
   });
   return ofThisCaller({ [member]: kept, ...pick(result, ['nextCursor']), ...common(result) });
+}
+
+function narrowEntry(entry: JsonObject, keys: readonly string[]): JsonObject {
+  const kept = pick(entry, [...keys, ...ENTRY]);
+  const { execution } = kept;
+  return isJsonObject(execution) ? { ...kept, execution: pick(execution, ['taskSupport']) } : kept;
 }
 
 /** A result that depends on who asks: no cache may give it to another caller (2026-07-28, "cacheScope"). */

@@ -36,7 +36,9 @@ export interface Promising {
   readonly era: Era;
   readonly free: FreeText;
   /** Whether a rule may allow the caller anything of this kind. */
-  readonly lets: (kind: 'resource' | 'prompt' | 'completion' | 'subscription' | 'logging') => boolean;
+  readonly lets: (
+    kind: 'resource' | 'prompt' | 'completion' | 'subscription' | 'task' | 'logging',
+  ) => boolean;
 }
 
 /** What of a capability the client learns; undefined if it does not learn of it. */
@@ -59,8 +61,19 @@ const CAPABILITIES: Readonly<Record<string, Promised>> = {
   },
   prompts: (prompts, about) => (about.lets('prompt') ? changing(prompts, about) : undefined),
   completions: (_completions, { lets }) => (lets('completion') ? {} : undefined),
+  // In the modern era tasks are an extension, which nothing here carries.
+  tasks: (tasks, { era, lets }) =>
+    era === 'legacy' && lets('task')
+      ? { ...pick(tasks, ['list', 'cancel']), ...tasksOfTools(tasks) }
+      : undefined,
   logging: (_logging, { free, lets }) => (free.logs && lets('logging') ? {} : undefined),
 };
+
+/** Of calls of tools alone. */
+function tasksOfTools({ requests }: JsonObject): JsonObject {
+  const tools = isJsonObject(requests) ? requests['tools'] : undefined;
+  return isJsonObject(tools) ? { requests: { tools: pick(tools, ['call']) } } : {};
+}
 
 function narrowCapabilities(announced: JsonObject, about: Promising): JsonObject {
   const kept = Object.entries(CAPABILITIES).flatMap(([name, promised]) => {

@@ -7,9 +7,9 @@ const call = (params?: JsonObject): Request => ({ kind: 'request', id: 1, method
 
 test('callOf reads the name and the arguments', () => {
   const whole = call({ name: 'echo', arguments: { a: 1 }, _meta: {} });
-  expect(callOf(whole)).toEqual({ tool: 'echo', arguments: { a: 1 }, forwarded: whole });
+  expect(callOf(whole)).toEqual({ tool: 'echo', arguments: { a: 1 }, isTask: false, forwarded: whole });
   const bare = call({ name: 'echo' });
-  expect(callOf(bare)).toEqual({ tool: 'echo', arguments: {}, forwarded: bare });
+  expect(callOf(bare)).toEqual({ tool: 'echo', arguments: {}, isTask: false, forwarded: bare });
 });
 
 test.each([

@@ -2,23 +2,28 @@
 import { ensure } from '../ground/errors.ts';
 import { isJsonObject, type JsonObject } from '../ground/json.ts';
 import type { Request } from './message.ts';
+import { askedTask } from './tasks.ts';
 
 export interface ToolUse {
   readonly tool: string;
   readonly arguments: JsonObject;
   /** The call with these arguments: those that are null are none. */
   readonly forwarded: Request;
+  /** Whether the call is to be made as a task. */
+  readonly isTask: boolean;
 }
 
-/** `task` belongs to a feature without rules, so it is refused, too. Answers are read before this (rounds.ts). */
+/** Answers are read before this (rounds.ts). */
 const CALL_KEYS = new Set(['name', 'arguments', '_meta']);
+/** Of revisions that have tasks. */
+const TASK_KEY = 'task';
 
-/** Throws mcp_parse. A call whose tool cannot be read is refused; it never counts as a call of no tool. */
-export function callOf(request: Request): ToolUse {
+/** `mayTask` where the era has tasks. Throws mcp_parse. A call whose tool cannot be read never counts as no call. */
+export function callOf(request: Request, mayTask = false): ToolUse {
   const { params = {} } = request;
   for (const key of Object.keys(params))
     ensure(
-      CALL_KEYS.has(key),
+      CALL_KEYS.has(key) || (mayTask && key === TASK_KEY),
       'mcp_parse',
       'params of tools/call has a key other than name, arguments and _meta',
     );
@@ -28,7 +33,10 @@ export function callOf(request: Request): ToolUse {
   ensure(!name.includes('\0') && name.isWellFormed(), 'mcp_parse', 'the name of the tool has no UTF-8 form');
   const given = params['arguments'] ?? {};
   ensure(isJsonObject(given), 'mcp_parse', 'the arguments are not an object');
-  const forwarded =
-    params['arguments'] === null ? { ...request, params: { ...params, arguments: given } } : request;
-  return { tool: name, arguments: given, forwarded };
+  const use = { tool: name, arguments: given };
+  const withGiven = params['arguments'] === null ? { ...params, arguments: given } : params;
+  const asked = params[TASK_KEY];
+  if (asked === undefined) return { ...use, isTask: false, forwarded: { ...request, params: withGiven } };
+  const task = askedTask(asked);
+  return { ...use, isTask: true, forwarded: { ...request, params: { ...withGiven, task } } };
 }

@@ -11,9 +11,10 @@ export const ASK_KINDS = ['sampling', 'elicitation', 'elicitation-url', 'roots']
 
 /**
  * What a rule can speak of. No line about one kind counts for another. A completion is about a prompt or a template of
- * resources, and a subscription about a resource, which needs to be allowed for itself, too.
+ * resources, a subscription about a resource and a task about a tool, which needs to be allowed
+ * for itself, too.
  */
-const OF_CALLERS = ['tool', 'resource', 'prompt', 'completion', 'subscription', 'logging'] as const;
+const OF_CALLERS = ['tool', 'resource', 'prompt', 'completion', 'subscription', 'task', 'logging'] as const;
 export const KINDS = [...OF_CALLERS, ...ASK_KINDS] as const;
 export type Kind = (typeof KINDS)[number];
 
@@ -22,11 +23,12 @@ export interface What {
   readonly kind: Kind;
   /**
    * Of a resource and a subscription the URI; of a completion the name of the prompt or the text of the template; of
-   * logging a level; of a question the name or URI of what the server answers meanwhile, empty if that is nothing.
+   * a task the tool that made it; of logging a level; of a question the name or URI of what the server answers
+   * meanwhile, empty if that is nothing.
    */
   readonly name: string;
-  /** Of a completion and a subscription: what it is about. It cannot be allowed where that is not. */
-  readonly of?: 'prompt' | 'template' | 'resource';
+  /** Of a completion, a subscription and a task: what it is about. It cannot be allowed where that is not. */
+  readonly of?: 'prompt' | 'template' | 'resource' | 'tool';
 }
 
 /**
@@ -52,6 +54,9 @@ export interface Call {
 
 /** A subscription to the resource. */
 export const subscriptionTo = (uri: string): What => ({ kind: 'subscription', name: uri, of: 'resource' });
+
+/** A task of the tool. */
+export const taskBy = (tool: string): What => ({ kind: 'task', name: tool, of: 'tool' });
 
 /** The tool of that name. */
 export const toolNamed = (name: string): What => ({ kind: 'tool', name });

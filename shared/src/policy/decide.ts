@@ -32,6 +32,7 @@ const WORDS: Readonly<Record<Kind, KindOfThing>> = {
   prompt: { use: 'get prompt', list: 'list prompts', whyNot: whyNoPrompt },
   completion: { use: 'complete arguments of', list: 'complete arguments', whyNot: whyNoReference },
   subscription: { use: 'subscribe to resource', list: 'subscribe to resources', whyNot: whyNoUri },
+  task: { use: 'have a task of tool', list: 'have tasks', whyNot: whyNoTool },
   logging: { use: 'get log messages of level', list: 'get log messages', whyNot: whyNoLevel },
   sampling: asking('sampling'),
   elicitation: asking('elicitation'),
@@ -188,7 +189,7 @@ function refusedReference(policy: Policy, call: Call): Denied | undefined {
   const isTemplate = of === 'template' && name.includes('{');
   const isUsable = isTemplate
     ? expandsByRules(policy, about('resource'))
-    : mayUse(policy, about(of === 'prompt' ? 'prompt' : 'resource'));
+    : mayUse(policy, about(of === 'template' ? 'resource' : of));
   const says = `no Access rule lets ${caller} use ${of} ${name} of server ${server}`;
   return isUsable ? undefined : denied(undefined, says);
 }

@@ -1,7 +1,7 @@
 /** Rules about resources, prompts and completions. */
 import { expect, test } from 'vitest';
 import { parseSpiffeId } from '../spiffe/id.ts';
-import { type Kind, subscriptionTo } from './call.ts';
+import { type Kind, subscriptionTo, taskBy } from './call.ts';
 import { decide, decideServer, mayCall, mayExpand } from './decide.ts';
 import { compilePolicy } from './policy.ts';
 import { Access } from './resources/access.ts';
@@ -85,6 +85,25 @@ test('a subscription needs a rule of its own, and one that lets its caller read 
   const unknown = { resources: { deny: ['*/a'] }, when: 'source == "10.0.0.1"' };
   expect(decided([reads, tells, ['no', unknown]])[0]).toBe(false);
   expect(decideServer(of(tells), caller, 'notes').allow).toBe(false);
+});
+
+test('a task needs a rule of its own, and one that may let its caller call the tool', () => {
+  const of = (...blocks: object[]) => {
+    const rules = blocks.map((each, at) => rule(`r${at}`, each));
+    const policy = compilePolicy([notes, ...rules], 1n);
+    return decide(policy, { caller, server: 'notes', what: taskBy('echo') }).allow;
+  };
+  const [calls, tasks] = [{ tools: { allow: ['echo'] } }, { tasks: { allow: ['*'] } }];
+  expect(of(calls, tasks)).toBe(true);
+  // What was decided by its arguments stays as it was.
+  expect(of({ ...calls, when: 'args.a == 1' }, tasks)).toBe(true);
+  for (const blocks of [
+    [calls],
+    [tasks, { prompts: { allow: ['*'] } }],
+    [calls, tasks, { tasks: { deny: ['echo'] } }],
+  ])
+    expect(of(...blocks)).toBe(false);
+  expect(of(calls, tasks, { tools: { deny: ['echo'] } })).toBe(false);
 });
 
 test('a rule about one kind lets its caller in, and a rule that only denies does not', () => {

@@ -36,7 +36,7 @@ interface Known {
 }
 
 /** What is only good for something with another rule: it is no reason to come in. */
-const BESIDES: ReadonlySet<Kind> = new Set(['subscription', 'logging', ...ASK_KINDS]);
+const BESIDES: ReadonlySet<Kind> = new Set(['subscription', 'task', 'logging', ...ASK_KINDS]);
 
 /** So many names are remembered for one caller at one server; what is forgotten is computed again. */
 const NAMES = 512;

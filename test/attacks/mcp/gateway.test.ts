@@ -298,8 +298,7 @@ describe('M8, M9, M12: what no rule allows is denied', () => {
   });
 
   test.each([
-    'tasks/get',
-    'tasks/result',
+    'tasks/update',
     'subscriptions/listen',
     'sampling/createMessage',
     'roots/list',

@@ -62,6 +62,10 @@ export interface PendingRequest extends OpenUse {
   readonly startedMs: number;
   /** What a modern subscription was granted. */
   readonly listens?: Filter | undefined;
+  /** Whether it is a call that is to be made as a task. */
+  readonly makesTask?: boolean | undefined;
+  /** The id of the task that it asks about. */
+  readonly ofTask?: string | undefined;
   /** Its client has cancelled it. */
   cancelled?: true;
   /** Its end has been recorded. */

@@ -107,6 +107,11 @@ export const Access = z
       .literal(true)
       .optional()
       .describe('The server may ask for the roots of the client, at any time.'),
+    tasks: block(
+      compileToolPattern,
+      'The tools whose calls may be made as tasks. Each must be allowed for itself, too.',
+      NAMES,
+    ),
     when: z
       .string()
       .superRefine(compiles(compileWhen))
@@ -148,7 +153,7 @@ const ALONE = ['logging', 'everything'] as const;
 type Effect = 'allow' | 'deny';
 
 /** The blocks that are lists of patterns and nothing else. */
-type Plain = 'tools' | 'resources' | 'prompts' | 'completion' | 'subscriptions' | 'sampling';
+type Plain = 'tools' | 'resources' | 'prompts' | 'completion' | 'subscriptions' | 'tasks' | 'sampling';
 
 /** What a rule says of one kind. */
 export interface Block {
@@ -177,6 +182,7 @@ export const BLOCKS: readonly Block[] = [
   ofKey('prompts', 'prompt', compilePromptPattern),
   ofKey('completion', 'completion', compileReferencePattern),
   ofKey('subscriptions', 'subscription', compileUriPattern),
+  ofKey('tasks', 'task', compileToolPattern),
   ofKey('sampling', 'sampling', compileUsePattern),
   { key: 'elicitation', kind: 'elicitation', compile: compileUsePattern, patternsOf: byMode('form') },
   { key: 'elicitation', kind: 'elicitation-url', compile: compileUsePattern, patternsOf: byMode('url') },

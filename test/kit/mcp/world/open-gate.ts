@@ -16,6 +16,7 @@ import { Served } from '@chancery/agent/mcp/gateway/request/served.ts';
 import { type Session, Sessions } from '@chancery/agent/mcp/gateway/sessions.ts';
 import { States } from '@chancery/agent/mcp/gateway/states.ts';
 import { Subscriptions } from '@chancery/agent/mcp/gateway/subscriptions.ts';
+import { Tasks } from '@chancery/agent/mcp/gateway/tasks.ts';
 import type { Back, Outbound, Upstream } from '@chancery/agent/mcp/upstream/upstream.ts';
 import { refuse } from '@chancery/agent/mcp/wire/answer/reply.ts';
 import { isRefusal } from '@chancery/shared/ground/errors.ts';
@@ -113,6 +114,7 @@ export async function openGate(held: HeldLimits = {}): Promise<OpenGate> {
     ...heldBy(held, maxRequestBytes),
     listeners: new Listeners('everything'),
     subscriptions: new Subscriptions(),
+    tasks: new Tasks(clock),
     ensureHeard: () => {},
     states: new States({
       svid: live(td.svid(TOOLS)),

@@ -24,6 +24,7 @@ function narrow(method: string, response: Response): Response {
     era: 'modern',
     freeText,
     may: ({ kind, name }) => ['tool echo', 'resource a:b', 'prompt greet'].includes(`${kind} ${name}`),
+    toolOf: () => undefined,
     mayExpand: (template) => template === 'a:{b}',
     lets: (kind) => kind === 'prompt',
   });

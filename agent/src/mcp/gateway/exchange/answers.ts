@@ -5,7 +5,8 @@ import { filterList, type ListMethod, ofThisCaller } from '@chancery/shared/mcp/
 import type { Id, Message, Response } from '@chancery/shared/mcp/message.ts';
 import { emptyResult, type FreeText, narrowError, narrowServer } from '@chancery/shared/mcp/results.ts';
 import { LISTEN, resultOf } from '@chancery/shared/mcp/subscription.ts';
-import type { Kind, What } from '@chancery/shared/policy/call.ts';
+import { narrowCreated, narrowTask } from '@chancery/shared/mcp/tasks.ts';
+import { type Kind, taskBy, type What } from '@chancery/shared/policy/call.ts';
 import { denial } from '../../wire/answer/reply.ts';
 import type { PendingRequest } from '../sessions.ts';
 
@@ -16,6 +17,8 @@ export interface Narrowing {
   readonly may: (what: What) => boolean;
   /** Whether the caller may use something that this template of resources expands to. */
   readonly mayExpand: (template: string) => boolean;
+  /** The tool that made this task of the caller. */
+  readonly toolOf: (task: string) => string | undefined;
   /** Whether a rule may allow the caller anything of this kind. */
   readonly lets: (kind: Kind) => boolean;
 }
@@ -24,6 +27,7 @@ export interface Narrowing {
 type Narrow = (result: JsonObject, narrowing: Narrowing, asked: PendingRequest) => JsonObject;
 
 const whole: Narrow = (result) => result;
+const ofTask: Narrow = (result, _narrowing, asked) => narrowTask(result, asked.ofTask);
 const ofServer: Narrow = (result, { era, freeText: free, lets }) =>
   ofThisCaller(narrowServer(result, { era, free, lets }));
 const listOf =
@@ -33,8 +37,22 @@ const listOf =
 
 /** By the method that was asked. Every other result is empty. */
 const RESULTS: ReadonlyMap<string, Narrow> = new Map([
-  ['tools/call', whole],
+  [
+    'tools/call',
+    (result, _narrowing, { makesTask }) => (makesTask === true ? narrowCreated(result) : result),
+  ],
   ['tools/list', listOf('tools/list', 'tool')],
+  ['tasks/get', ofTask],
+  ['tasks/cancel', ofTask],
+  ['tasks/result', whole],
+  [
+    'tasks/list',
+    (result, { may, toolOf }) =>
+      filterList('tasks/list', result, (id) => {
+        const tool = toolOf(id);
+        return tool !== undefined && may(taskBy(tool));
+      }),
+  ],
   ['resources/list', listOf('resources/list', 'resource')],
   [
     'resources/templates/list',

@@ -14,6 +14,7 @@ import type { CallRecorder } from '../records/record.ts';
 import type { Pending, Session, Sessions } from '../sessions.ts';
 import type { States } from '../states.ts';
 import type { Subscriptions } from '../subscriptions.ts';
+import type { Tasks } from '../tasks.ts';
 import { Unread, type UnreadLimits, unreadLimits } from './unread.ts';
 
 /** What all exchanges with one server share. */
@@ -34,6 +35,7 @@ export interface Gate {
   readonly subscriptions: Subscriptions;
   /** Binds the state of questions in the modern era to what they are about. */
   readonly states: States;
+  readonly tasks: Tasks;
   /** Throws ca_unheard if what the CA says may have changed too long ago. */
   readonly ensureHeard: () => void;
 }

@@ -21,7 +21,8 @@ import {
   tagged,
   UNSUBSCRIBE,
 } from '@chancery/shared/mcp/subscription.ts';
-import { type Call, subscriptionTo, type What } from '@chancery/shared/policy/call.ts';
+import { createdIn } from '@chancery/shared/mcp/tasks.ts';
+import { type Call, subscriptionTo, taskBy, type What } from '@chancery/shared/policy/call.ts';
 import { decide, decideList, mayCall, mayExpand } from '@chancery/shared/policy/decide.ts';
 import type { Decision } from '@chancery/shared/policy/decision.ts';
 import { denial } from '../../wire/answer/reply.ts';
@@ -177,13 +178,16 @@ export class Passing {
       era: this.#facts.era,
       freeText: this.#gate.freeText,
       may: (what) => mayCall(policy, this.#callOf(what)) !== 'no',
+      toolOf: (task) => this.#gate.tasks.of(this.#facts.peer.id).toolOf(task),
       mayExpand: (name) => mayExpand(policy, this.#callOf({ kind: 'resource', name })),
       lets: (kind) => decideList(policy, { ...this.#where, now: this.#gate.clock.now() }, kind).allow,
     });
   }
 
-  /** What the answer means for the session. */
-  #note({ method, what }: PendingRequest, { result }: Response): void {
+  /** What the answer means for the session, and for later requests of the caller. */
+  #note({ method, what, makesTask }: PendingRequest, { result }: Response): void {
+    const task = makesTask === true && result !== undefined ? createdIn(result) : undefined;
+    if (task !== undefined && what !== undefined) this.#gate.tasks.add(this.#facts.peer.id, what.name, task);
     const { session } = this;
     if (session === undefined) return;
     if (method === 'initialize' && result !== undefined) session.promised = promisedIn(result);
@@ -192,13 +196,18 @@ export class Passing {
 
   /** By the newest policy. `says` notes how each decision was made, and answers with it. */
   #hearing(says: (decision: Decision) => boolean): Hearing {
-    const { freeText, policy: source, clock } = this.#gate;
+    const { freeText, policy: source, clock, tasks } = this.#gate;
+    const { peer } = this.#facts;
     const policy = source.current();
     const may = (what: What): boolean => says(decide(policy, this.#callOf(what)));
     const where = { ...this.#where, now: clock.now() };
     return {
       mayLog: (name) => freeText.logs && may({ kind: 'logging', name }),
       mayHear: (uri) => may(subscriptionTo(uri)),
+      mayFollow: (id) => {
+        const tool = tasks.of(peer.id).toolOf(id);
+        return tool !== undefined && may(taskBy(tool));
+      },
       mayList: (listed) => listed === 'tool' || says(decideList(policy, where, listed)),
       mayAsk: (asks: Asks) => says(decideList(policy, where, asks)),
     };

@@ -9,6 +9,7 @@ import { TOOLS, TRIAGE } from '../../../../../test/kit/mcp/world/world.ts';
 import { judge } from './judge.ts';
 
 const HELD = { uris: new Set<string>(), left: 9 };
+const NO_TASKS = { toolOf: () => undefined, isFull: false };
 
 const server = McpServer.parse({ kind: 'McpServer', name: 'notes', identity: TOOLS, address: 'notes:1' });
 const access = Access.parse({
@@ -26,7 +27,14 @@ const key = 'io.modelcontextprotocol/clientCapabilities';
 
 function verdict(method: string, params: JsonObject) {
   const message: Request = { kind: 'request', id: 1, method, params };
-  const where = { caller: TRIAGE, server: 'notes', now: NOW, session: undefined, held: HELD };
+  const where = {
+    caller: TRIAGE,
+    server: 'notes',
+    now: NOW,
+    session: undefined,
+    held: HELD,
+    tasks: NO_TASKS,
+  };
   const freeText = { instructions: true, logs: true };
   return judge(policy, { ...where, era: 'modern', freeText }, entered, message);
 }

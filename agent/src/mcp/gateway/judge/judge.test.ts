@@ -12,6 +12,7 @@ import { policyFor, TRIAGE } from '../../../../../test/kit/mcp/world/world.ts';
 import { deniedMeanwhile, judge } from './judge.ts';
 
 const HELD = { uris: new Set<string>(), left: 9 };
+const NO_TASKS = { toolOf: () => undefined, isFull: false };
 
 const policy = policyFor(1, { allow: ['echo', 'get-*'], deny: ['get-env'] });
 const entered = { allow: true, rule: 'triage', reason: 'entered' } as const;
@@ -27,7 +28,14 @@ const request = (method: string, params?: JsonObject): Request => ({
 const notification = (method: string): Notification => ({ kind: 'notification', method, params: undefined });
 
 const verdict = (message: Message, era: Era, freeText = SAYS_ALL) => {
-  const where = { caller: TRIAGE, server: 'everything', now: NOW, session: undefined, held: HELD };
+  const where = {
+    caller: TRIAGE,
+    server: 'everything',
+    now: NOW,
+    session: undefined,
+    held: HELD,
+    tasks: NO_TASKS,
+  };
   return judge(policy, { ...where, era, freeText }, entered, message);
 };
 const passes = (message: Message, era: Era, freeText = SAYS_ALL): boolean =>

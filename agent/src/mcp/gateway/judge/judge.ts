@@ -13,6 +13,7 @@ import { OPEN_NOTIFICATIONS } from './open.ts';
 import type { Terms, Use } from './reader.ts';
 import { READERS } from './readers.ts';
 import { boundOn, decideListen, type Held, isGivenUp } from './subscriptions.ts';
+import { decideNewTask, decideTask, type OwnTasks } from './tasks.ts';
 
 export interface Verdict {
   readonly decision: Decision;
@@ -22,16 +23,21 @@ export interface Verdict {
   /** What a modern subscription is granted. */
   readonly listens?: Filter;
   readonly subscribes?: 'begin' | 'end' | undefined;
+  /** Whether the call is to be made as a task. */
+  readonly makesTask?: boolean | undefined;
+  /** The id of the task that it asks about. */
+  readonly ofTask?: string | undefined;
 }
 
 export interface Situation extends Terms, Omit<Call, 'what' | 'arguments'> {
   readonly held: Held;
+  readonly tasks: OwnTasks;
 }
 
 /** `entered` is the decision that lets the caller reach the server. Throws mcp_parse for a use that cannot be read. */
 export function judge(
   policy: Policy,
-  { era, freeText, held, ...where }: Situation,
+  { era, freeText, held, tasks, ...where }: Situation,
   entered: Allowed,
   message: Message,
 ): Verdict {
@@ -43,7 +49,7 @@ export function judge(
   if (message.kind === 'notification') return OPEN_NOTIFICATIONS.has(method) ? enters : denied;
   const reading = READERS.get(method)?.(message, { era, freeText });
   if (reading === undefined) return denied;
-  const { use, lists, listens: asked, subscribes } = reading;
+  const { use, lists, listens: asked, subscribes, makesTask, ofTask } = reading;
   const mayLog = (level: string): boolean =>
     freeText.logs && decide(policy, { ...where, what: { kind: 'logging', name: level } }).allow;
   const levelled = withLevel(reading.forwarded, (level) => levelsFrom(level).find(mayLog));
@@ -53,11 +59,16 @@ export function judge(
     const { decision, granted } = decideListen(policy, where, { asked, entered, left: held.left });
     return { use, listens: granted, decision, forwarded: withFilter(forwarded, granted) };
   }
+  if (ofTask !== undefined) return { ofTask, forwarded, ...decideTask(policy, where, ofTask, tasks) };
   if (use === undefined) return { ...enters, forwarded };
   const { arguments: given, ...what } = use;
   if (subscribes !== undefined && isGivenUp(subscribes, what.name, held))
     return { use, subscribes, forwarded, decision: entered };
   const decision = decide(policy, { ...where, what, arguments: given });
+  if (makesTask === true && decision.allow) {
+    const made = decideNewTask(policy, where, what.name, tasks);
+    return { use, makesTask, forwarded, decision: made.allow ? decision : made };
+  }
   const bound = subscribes && decision.allow ? boundOn(subscribes, what.name, where, held) : undefined;
   return { use, subscribes, forwarded, decision: bound ?? decision };
 }

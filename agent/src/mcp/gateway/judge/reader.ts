@@ -20,6 +20,10 @@ export interface Reading {
   readonly listens?: Filter;
   /** Set where a legacy session begins or ends a subscription to the resource that it uses. */
   readonly subscribes?: 'begin' | 'end';
+  /** Set for a call that is to be made as a task. */
+  readonly makesTask?: boolean;
+  /** Set for what is asked of a task: its id. */
+  readonly ofTask?: string;
   /** The request as the server gets it: what it has besides was not decided. */
   readonly forwarded: Request;
 }

@@ -4,6 +4,7 @@ import { readCompletion, readListOf, readPrompt, readResource } from './content.
 import { readOpen, readSetLevel } from './open.ts';
 import type { Reader } from './reader.ts';
 import { readListen, readSubscribe, readUnsubscribe } from './subscriptions.ts';
+import { readTask, readTasks } from './tasks.ts';
 import { readCall } from './tools.ts';
 
 /** Every method that is not here is denied. */
@@ -22,5 +23,9 @@ export const READERS: ReadonlyMap<string, Reader> = new Map([
   [LISTEN, readListen],
   [SUBSCRIBE, readSubscribe],
   [UNSUBSCRIBE, readUnsubscribe],
+  ['tasks/get', readTask],
+  ['tasks/result', readTask],
+  ['tasks/cancel', readTask],
+  ['tasks/list', readTasks],
   ['logging/setLevel', readSetLevel],
 ]);

@@ -39,7 +39,8 @@ function verdict(
     freeText,
     held: { uris: new Set<string>(), left: 9, ...held },
   } as const;
-  return judge(by, about, entered, { kind: 'request', id: 1, method, params });
+  const tasks = { toolOf: () => undefined, isFull: false };
+  return judge(by, { ...about, tasks }, entered, { kind: 'request', id: 1, method, params });
 }
 const listen = (notifications: JsonObject, options?: Parameters<typeof verdict>[2]) =>
   verdict('subscriptions/listen', { notifications }, options);

@@ -3,9 +3,17 @@ import type { Notification } from '@chancery/shared/mcp/message.ts';
 import { describe, expect, test } from 'vitest';
 import { type Hearing, told, toldOfRequest, toldOnStream } from './told.ts';
 
-const ALL: Hearing = { mayLog: () => true, mayHear: () => true, mayList: () => true, mayAsk: () => true };
+const ALL: Hearing = {
+  ...{
+    mayLog: () => true,
+    mayHear: () => true,
+    mayFollow: () => true,
+    mayList: () => true,
+    mayAsk: () => true,
+  },
+};
 const NONE: Hearing = {
-  ...{ mayLog: () => false, mayHear: () => false, mayAsk: () => false },
+  ...{ mayLog: () => false, mayHear: () => false, mayFollow: () => false, mayAsk: () => false },
   mayList: (listed) => listed === 'tool',
 };
 const notification = (method: string, params?: JsonObject): Notification => ({

@@ -13,6 +13,8 @@ import {
   updatedUri,
 } from '@chancery/shared/mcp/subscription.ts';
 
+import { statusIn, TASK_STATUS } from '@chancery/shared/mcp/tasks.ts';
+
 /** Notifications about the caller's own requests. */
 const OPEN_TO_CLIENT = new Set(['notifications/cancelled', 'notifications/progress']);
 
@@ -22,6 +24,8 @@ export interface Hearing {
   mayLog(level: string): boolean;
   /** Whether it may be told of changes of this resource. */
   mayHear(uri: string): boolean;
+  /** Whether this is a task of its own that it may ask about. */
+  mayFollow(task: string): boolean;
   /** Whether it may ask for this list. */
   mayList(listed: Listed): boolean;
   /** Whether its server may ask it so. */
@@ -36,6 +40,10 @@ export function told(
 ): Notification | undefined {
   const listed = changedList(message);
   if (listed !== undefined) return hearing.mayList(listed) ? listChanged(listed) : undefined;
+  if (message.method === TASK_STATUS) {
+    const status = statusIn(message);
+    return status !== undefined && hearing.mayFollow(status.id) ? status.said : undefined;
+  }
   if (message.method === UPDATED) {
     const uri = updatedUri(message);
     const may = uri !== undefined && isWithin(uri, subscribed) && hearing.mayHear(uri);

@@ -84,7 +84,7 @@ function answerFields(answer: Response, { method, during, asked, startedMs }: Qu
   };
 }
 
-const WITHOUT_ARGUMENTS: ReadonlySet<Use['kind']> = new Set(['resource', 'subscription', 'logging']);
+const WITHOUT_ARGUMENTS: ReadonlySet<Use['kind']> = new Set(['resource', 'subscription', 'task', 'logging']);
 
 /** Only tools have arguments in clear: a prompt of the same name is something else. */
 function givenTo(

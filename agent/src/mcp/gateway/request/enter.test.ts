@@ -20,6 +20,7 @@ import type { Gate } from '../exchange/gate.ts';
 import { CallRecorder } from '../records/record.ts';
 import { type Session, Sessions } from '../sessions.ts';
 import { Subscriptions } from '../subscriptions.ts';
+import { Tasks } from '../tasks.ts';
 import { type Entering, enter } from './enter.ts';
 import { nothingSeen } from './inbound.ts';
 
@@ -56,7 +57,7 @@ beforeEach(() => {
   const ensureHeard = (): void => {
     if (unheard !== undefined) throw unheard;
   };
-  const subscriptions = new Subscriptions();
+  const [subscriptions, tasks] = [new Subscriptions(), new Tasks(clock)];
   const parts = {
     server: 'everything',
     policy,
@@ -64,6 +65,7 @@ beforeEach(() => {
     recorder,
     sessions,
     subscriptions,
+    tasks,
     freeText,
     ensureHeard,
   };

@@ -61,10 +61,17 @@ export async function enter(gate: Gate, entering: Entering): Promise<Message | u
   let forwarded: Message | undefined;
   const decide = (recordId: string): Ruling => {
     ensureUnchanged(gate, entering);
-    const { forwarded: passing, listens, subscribes, ...ruling } = rulingOn(gate, entering);
+    const {
+      forwarded: passing,
+      listens,
+      subscribes,
+      makesTask,
+      ofTask,
+      ...ruling
+    } = rulingOn(gate, entering);
     forwarded = passing;
     if (ruling.decision.allow && message.kind === 'request') {
-      asked = { ...askedBy(message, recordId, ruling), listens };
+      asked = { ...askedBy(message, recordId, ruling), listens, makesTask, ofTask };
       remember(gate, entering, asked);
       noteSubscription(gate, entering, asked, subscribes);
     }
@@ -112,7 +119,8 @@ function rulingOn(
     return { ...about, decision: entered, use: undefined, forwarded: message, reaches: false };
   const where = { ...whoseOf(peer, seen), server, now: gate.clock.now(), session: session?.id };
   const held = { uris: session?.subscribed ?? NO_URIS, left: gate.subscriptions.left(peer.id) };
-  const { decision, ...verdict } = judge(policy, { ...where, era, freeText, held }, entered, message);
+  const situation = { ...where, era, freeText, held, tasks: gate.tasks.of(peer.id) };
+  const { decision, ...verdict } = judge(policy, situation, entered, message);
   const ruling = { ...about, ...verdict, decision: closed(decision), reaches: true };
   if (message.kind === 'response') return answering(ruling, message, { where, question });
   return era === 'modern' && message.kind === 'request'
