@@ -66,6 +66,7 @@ test('answers by tool and by server, as JSON and as a graph', async () => {
       },
     ],
     clear: [],
+    observing: [],
     revoked: [],
   });
   const graph = await ca.cli('reach', '--server', 'git', '--graph', 'mermaid');
