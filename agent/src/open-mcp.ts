@@ -11,6 +11,7 @@ import { type AgentSettings, type GatewaySettings, paths } from './config/schema
 import type { ServerOptions } from './mcp/behind.ts';
 import type { CallEvent, RecordCall } from './mcp/call-event.ts';
 import { startConnect } from './mcp/connect.ts';
+import { OwnCounts } from './mcp/gateway/counts.ts';
 import { type Gateway, startGateway } from './mcp/gateway.ts';
 import { accountFor, environmentFor } from './mcp/upstream/account.ts';
 import { rootsIn } from './mcp/upstream/roots.ts';
@@ -98,11 +99,14 @@ async function openGateway(
     servers: settings.servers.map((each) => serverOf(each, agent, deps)),
     record,
     maxRequestBytes: settings.maxRequestBytes,
+    counts: new OwnCounts({ ofRates: agent.trust.gateways, ofPlaces: () => 1, monotonic }),
     ensureHeard: ensureHeardWithin(settings.maxStaleness, agent.trust),
   });
   parts.push(gateway);
   return { port: gateway.port, sessions: gateway.sessions, shown: full?.shown };
 }
+
+const monotonic = (): number => performance.now();
 
 /** Where records go: to the spool and to the file. */
 function openRecords(

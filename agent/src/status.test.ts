@@ -140,6 +140,7 @@ function statusAt(
       revocations: new LiveValue(missing, revocations),
       resources: () => [],
       successions: { follows: () => false, onChange: () => () => {} },
+      gateways: () => 1,
       stream: () => stream,
       silentSeconds: () => silent,
       crls: { onChange: () => () => {} },

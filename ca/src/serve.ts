@@ -14,6 +14,7 @@ import { hostAndPort } from '@chancery/shared/text/address.ts';
 import { makeFolder } from '@chancery/shared/unix/files/make-folder.ts';
 import { ensurePrivateFolder } from '@chancery/shared/unix/files/safe-folder.ts';
 import { Agents } from './agents/agents.ts';
+import { Serving } from './agents/serving.ts';
 import { Authorities } from './authority/authorities.ts';
 import { recordedNodes } from './authority/recorded.ts';
 import { NO_ROOT } from './authority/records.ts';
@@ -171,7 +172,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const own = await OwnCertificate.issue({ ...deps, authorities, revocations, trustDomain });
   const signing = { authorities, revocations, own };
   const recovery = await openRecovery(settings, { ...deps, ...signing, auditLog, registry });
-  const [agents, rates] = [new Agents(clock), openRates(settings, clock)];
+  const [agents, serving, rates] = [new Agents(clock), new Serving(clock), openRates(settings, clock)];
   const { lists, wake, ...ports } = await openPublic(settings, { ...deps, authorities, revocations });
   const rotation = rotationOf(settings, { ...deps, ...signing, agents });
   const requests = await requestsOf(settings, { ...deps, authorities, onList: wake });
@@ -182,7 +183,7 @@ async function openAll(settings: CaSettings, deps: OpenDeps): Promise<Ports> {
   const [callers, nonces] = [new Callers<Caller>(), new Nonces(clock, deps.random)];
   const [{ outcome, observe }, { vouchers, notes, checkpoint, standstill }] = [metrics, auditLog];
   const told = { vouchers, notes, checkpoint, recovery };
-  const watched = { registry, revocations, successions, authorities, agents, ...told };
+  const watched = { registry, revocations, successions, authorities, agents, serving, ...told };
   const rooms = { ...watched, ...rates, callers, nonces, slow: doors.slow, outcome, observe, turnedAway };
   const audit = (event: AuditEvent) => store.append(event);
   const fold = openRefusals(settings, { ...deps, audit });

@@ -9,6 +9,7 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { RecordCall } from './call-event.ts';
+import type { Counts } from './gateway/counts.ts';
 import { type Gate, type HeldLimits, heldBy } from './gateway/exchange/gate.ts';
 import { deniedMeanwhile } from './gateway/judge/judge.ts';
 import { Listeners } from './gateway/listeners.ts';
@@ -47,6 +48,8 @@ export interface SharedOptions extends HeldLimits, StatesOptions {
   readonly maxRequestBytes?: number | undefined;
   /** Throws ca_unheard where a new call must not be admitted; by default never. */
   readonly ensureHeard?: (() => void) | undefined;
+  /** Of all its servers. */
+  readonly counts: Counts;
 }
 
 export interface Behind {
@@ -65,14 +68,24 @@ const FREE_TEXT: FreeText = { instructions: true, logs: true };
 
 /** One of so many servers. It sends nothing before the first request. The caller closes it. */
 export function openBehind(own: ServerOptions, shared: SharedOptions, servers: number): Behind {
-  const { policy, clock, maxRequestBytes = MAX_REQUEST_BYTES } = shared;
+  const { policy, clock, counts, maxRequestBytes = MAX_REQUEST_BYTES } = shared;
   const options = { ...shared, ...own };
   const recorder = new CallRecorder(options);
   const upstream = upstreamOf(options);
   const listeners = new Listeners(own.server);
   const sessions = sessionsOf(options, upstream, recorder, listeners);
   const gate: Gate = {
-    ...{ server: own.server, policy, clock, recorder, sessions, upstream, maxRequestBytes, listeners },
+    ...{
+      server: own.server,
+      policy,
+      clock,
+      recorder,
+      sessions,
+      counts,
+      upstream,
+      maxRequestBytes,
+      listeners,
+    },
     freeText: own.freeText ?? FREE_TEXT,
     ...{ subscriptions: new Subscriptions(), tasks: new Tasks(clock) },
     ...heldBy(shared, maxRequestBytes, servers),
@@ -109,7 +122,7 @@ function upstreamOf({ upstream: target, log, sessions, clock }: Options): Upstre
 }
 
 function sessionsOf(
-  { sessions, clock, policy }: Options,
+  { server, counts, sessions, clock, policy }: Options,
   upstream: Upstream,
   recorder: CallRecorder,
   listeners: Listeners,
@@ -117,6 +130,8 @@ function sessionsOf(
   const max = sessions?.max ?? upstream.maxSessions;
   const { maxPerCaller = Math.ceil(max / 2), idleSeconds = 3600 } = sessions ?? {};
   const table = new Sessions({
+    server,
+    counts,
     limits: { max, maxPerCaller, idleSeconds },
     clock,
     onBegin: (session) => listeners.begun(session, session.caller, policy.current()),

@@ -89,7 +89,7 @@ function fakeAgent() {
     trust: {
       ...sources,
       resources: () => [],
-      successions: { follows: () => false, onChange: () => () => {} },
+      ...{ successions: { follows: () => false, onChange: () => () => {} }, gateways: () => 1 },
       stream: () => ({ failure: undefined, since: after(0) }),
       silentSeconds: () => 0,
       ...{ crls: { onChange: () => () => {} }, crossChains: new LiveValue(missing) },

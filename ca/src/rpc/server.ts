@@ -18,7 +18,7 @@ import { type ReportDeps, report } from './report/report.ts';
 import { type CrlsDeps, getCrls } from './trust/crls.ts';
 import { type HandBackDeps, handBack } from './trust/hand-back.ts';
 import type { SnapshotDeps } from './trust/snapshot.ts';
-import { getBundle, getVouchers, watch } from './trust/trust.ts';
+import { getBundle, getVouchers, type ServingDeps, watch } from './trust/trust.ts';
 
 const MAX_STREAMS_PER_CONNECTION = 256;
 /** Resources of an operator, and evidence of several platforms. */
@@ -64,7 +64,8 @@ export interface ServerDeps
     SignInMethodDeps,
     ReportDeps,
     HandBackDeps,
-    Pick<SnapshotDeps, 'checkpoint'> {
+    Pick<SnapshotDeps, 'checkpoint'>,
+    ServingDeps {
   readonly callers: Callers<Caller>;
   /** Observes each finished call: seconds, and the refusal's code or "ok". */
   readonly observe: HandlerDeps<Caller>['observe'];

@@ -34,6 +34,7 @@ export const NO_STATE = {
   successions: [],
   checkpoint: '',
   crls: Buffer.alloc(0),
+  gateways: 0,
 };
 
 const messageOf = ({ old, next, until, share }: SharedSuccession) => ({

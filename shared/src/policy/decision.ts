@@ -17,6 +17,8 @@ export interface Denied {
   readonly reason: string;
   /** The result of a rule that asks for an approval. */
   readonly approval?: 'nobody';
+  /** Set if a rule allows it, and its caller is above a rate: when it is no longer, in milliseconds. */
+  readonly retryAfterMs?: number;
 }
 
 /** Allowed once somebody approves. `allow` is false, so code that knows no approvals denies. */

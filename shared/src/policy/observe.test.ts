@@ -77,7 +77,10 @@ describe('a server that observes', () => {
     const line: Line = { rule: 'asks', kind: 'tool', pattern: compileToolPattern('a') };
     const answer = () => 'cannot be decided: x';
     const ask: Line = when ? { ...line, when: { text: 'x', reads: new Set(), answer } } : line;
-    const rules = new Rules({ allow: [], ask: [ask], deny: deny ? [{ ...line, rule: 'no' }] : [] }, UNTIL);
+    const rules = new Rules(
+      { allow: [], ask: [ask], deny: deny ? [{ ...line, rule: 'no' }] : [] },
+      { observe: UNTIL },
+    );
     const asking: Policy = { ...policy, rulesFor: () => rules };
     const decision = decide(asking, call('a'));
     expect(decision).toMatchObject(expected);

@@ -5,12 +5,15 @@ import { KINDS } from './call.ts';
 import { before } from './condition/before.ts';
 import { compileWhen, MAX_CONDITIONS, type When } from './condition/when.ts';
 import { ByCaller } from './lookup/by-caller.ts';
+import { ByName } from './lookup/by-name.ts';
 import { type Action, byAction } from './lookup/classes.ts';
 import { Memo } from './memo.ts';
 import { compileLevel } from './patterns/level.ts';
 import type { Pattern } from './patterns/pattern.ts';
 import { compileSpiffePattern } from './patterns/spiffe.ts';
 import { compileToolPattern, MAX_TOOL_NAME } from './patterns/tool.ts';
+import { compileRate } from './rate/rate.ts';
+import type { RatedRule } from './rate/rated.ts';
 import { type Access, BLOCKS } from './resources/access.ts';
 import { type ClearRule, clearFieldsOf } from './resources/clear.ts';
 import type { McpServer } from './resources/server.ts';
@@ -35,6 +38,7 @@ interface CompiledAccess {
   readonly deny: readonly Line[];
   readonly allowActions: readonly Action[];
   readonly denyActions: readonly Action[];
+  readonly rate: Omit<RatedRule, 'rule' | 'lines'> | undefined;
 }
 
 /** So many pairs of caller and server, or of server and tool, are remembered; what is forgotten is computed again. */
@@ -123,7 +127,18 @@ function compileAccess(access: Access, at: number): CompiledAccess {
   const logs: readonly Line[] =
     logging === undefined ? [] : [{ ...rule, kind: 'logging', pattern: compileLevel(logging) }];
   const allow = [...lines('allow'), ...logs, ...everythingOf(access, when)];
-  return { at, name, when, allow, deny: lines('deny'), allowActions, denyActions };
+  return { at, name, when, allow, deny: lines('deny'), allowActions, denyActions, rate: rateOf(access) };
+}
+
+function rateOf({ rate }: Access): CompiledAccess['rate'] {
+  if (rate === undefined) return undefined;
+  return {
+    calls: rate.calls === undefined ? undefined : compileRate(rate.calls, rate.burst),
+    tools: Object.entries(rate.tools ?? {}).map(([text, of]) => ({
+      pattern: compileToolPattern(text),
+      rate: compileRate(of),
+    })),
+  };
 }
 
 /** Stands for an allow of every kind, until its end. */
@@ -150,5 +165,10 @@ function rulesOf(found: readonly CompiledAccess[], server: McpServer | undefined
   };
   const allow = rules.flatMap((rule) => [...rule.allow, ...byClass(rule, 'allow')]);
   const deny = rules.flatMap((rule) => [...rule.deny, ...byClass(rule, 'deny')]);
-  return new Rules({ allow, ask: [], deny }, server?.observe?.until);
+  const rates = rules.flatMap((rule) =>
+    rule.rate === undefined
+      ? []
+      : [{ rule: rule.name, ...rule.rate, lines: new ByName([...rule.allow, ...byClass(rule, 'allow')]) }],
+  );
+  return new Rules({ allow, ask: [], deny }, { observe: server?.observe?.until, rates });
 }

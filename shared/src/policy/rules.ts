@@ -5,6 +5,7 @@ import type { Decision } from './decision.ts';
 import { ByName } from './lookup/by-name.ts';
 import { Memo } from './memo.ts';
 import type { Pattern } from './patterns/pattern.ts';
+import { type RatedRule, type RatesOn, ratesOn } from './rate/rated.ts';
 
 /** One pattern of one rule, over names of one kind. */
 export interface Line {
@@ -28,9 +29,17 @@ export interface Lines {
   readonly deny: readonly Line[];
 }
 
+/** What stands beside the lines. */
+interface Beside {
+  /** Until when the server lets pass what these rules deny. */
+  readonly observe?: string | undefined;
+  readonly rates?: readonly RatedRule[];
+}
+
 interface Known {
   readonly lines: Lines;
   readonly isConditional: boolean;
+  readonly rates: readonly RatesOn[];
   /** Where no line has a condition: the last answer, and what it was made by. */
   decided?: { readonly by: DecideBy; readonly decision: Decision };
 }
@@ -45,14 +54,16 @@ const NAMES = 512;
 export class Rules {
   readonly #lines: Lines;
   readonly #observe: string | undefined;
+  /** The rules that have a rate. */
+  readonly rates: readonly RatedRule[];
   readonly #lookup: { readonly [Answer in keyof Lines]: ByName<Line> };
   readonly #byName = new Memo<string, Known>(NAMES);
   readonly #byKind = new Map<Kind, Lines>();
 
-  /** `observe` is until when the server lets pass what these rules deny. */
-  constructor(lines: Lines, observe?: string) {
+  constructor(lines: Lines, { observe, rates = [] }: Beside = {}) {
     this.#lines = lines;
     this.#observe = observe;
+    this.rates = rates;
     const { allow, ask, deny } = lines;
     this.#lookup = { allow: new ByName(allow), ask: new ByName(ask), deny: new ByName(deny) };
   }
@@ -86,6 +97,11 @@ export class Rules {
     return this.#known(what).lines;
   }
 
+  /** The rates of the rules that allow the thing. */
+  ratesOn(what: What): readonly RatesOn[] {
+    return this.#known(what).rates;
+  }
+
   /**
    * What `decideBy` makes of the lines about the name, for a call of the caller and server of these rules. Where no
    * line has a condition, it gets the names only, and its answer is remembered: pass the same function each time.
@@ -107,7 +123,7 @@ export class Rules {
       const isConditional = Object.values(lines)
         .flat()
         .some(({ when }) => when !== undefined);
-      return { lines, isConditional };
+      return { lines, isConditional, rates: ratesOn(this.rates, { kind, name }) };
     });
   }
 

@@ -142,6 +142,7 @@ function follow({ ca, bundle }: Reached, { svid, instance }: Agent, signal: Abor
     onSuccessions: () => {},
     // An agent that is refused tries again for as long as it runs: nobody would see why the bench stands still.
     onState: (failure?: string) => failure !== undefined && reject(new Error(failure)),
+    onGateways: () => {},
     instance,
     version: 'bench',
     clock: systemClock,

@@ -20,6 +20,7 @@ import type { Source } from '@chancery/shared/ground/source.ts';
 import { parseSpiffeId, parseTrustDomain, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { startFakeServer, stream } from '../../kit/mcp/servers/server.ts';
+import { countsAlone } from '../../kit/mcp/world/counts.ts';
 import { live } from '../../kit/mcp/world/world.ts';
 import { makeCa, makeFolder, removeFolder } from '../../kit/processes.ts';
 import type { Bench, Outcome, Progress } from '../bench.ts';
@@ -199,6 +200,7 @@ async function cutStreams(world: World, groups: Groups, parts: Parts): Promise<r
     clock: systemClock,
     log: silentLog,
     record: () => {},
+    counts: countsAlone(),
     successions: { follows: () => false, onChange: () => () => {} },
   });
   parts.push(() => gateway.close());

@@ -149,6 +149,7 @@ const snapshots = (): readonly Uint8Array[] => {
     sequence: 7n,
     successions: [],
     crls: Buffer.alloc(0),
+    gateways: 0,
     checkpoint: '',
     readerVersion: 0,
     takesParts: true,

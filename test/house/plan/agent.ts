@@ -96,7 +96,7 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
   'agent/src/open-mcp.ts': [
     ...shared('text ground unix'),
     ...agent('trust/stream config agent.ts spool outputs'),
-    ...agent('mcp/call-event.ts mcp/upstream mcp/upstream/stdio mcp addresses.ts'),
+    ...agent('mcp/call-event.ts mcp/upstream mcp/upstream/stdio mcp/gateway mcp addresses.ts'),
   ],
   'agent/src/health': [...shared('health'), ...agent('spool workload mcp/call-event.ts')],
   'agent/src/status.ts': [

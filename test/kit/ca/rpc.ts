@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { Agents } from '@chancery/ca/agents/agents.ts';
+import { Serving } from '@chancery/ca/agents/serving.ts';
 import type { Attestor } from '@chancery/ca/attestors/attestor.ts';
 import { type IssuedSvid, issue } from '@chancery/ca/authority/issue.ts';
 import type { MadeCrl } from '@chancery/ca/crl/sign.ts';
@@ -73,6 +74,7 @@ export async function makeRpc(
     registry: await openRegistry({ store, clock, trustDomain, platforms: new Set(platforms.keys()) }),
     revocations: await openRevocations(made),
     agents: new Agents(clock),
+    serving: new Serving(clock),
     shares: new PersonShares(),
     crls: new LiveValue<readonly MadeCrl[]>(() => new IdentityError('unavailable', 'no lists')),
   };

@@ -1,6 +1,7 @@
 import { clockOf } from '@chancery/shared/ground/clock.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { expect, test } from 'vitest';
+import { countsAlone } from '../../../../test/kit/mcp/world/counts.ts';
 import { addPending, ensureNew, type Session, Sessions } from './sessions.ts';
 
 const a = parseSpiffeId('spiffe://prod.example/a');
@@ -34,6 +35,8 @@ function sessions(max: number, maxPerCaller = max) {
     }
   };
   const table = new Sessions({
+    server: 'notes',
+    counts: countsAlone(),
     limits: { max, maxPerCaller, idleSeconds: 600 },
     clock,
     onEnd: (...end) => ended.push(end),

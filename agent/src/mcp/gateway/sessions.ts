@@ -13,6 +13,7 @@ import type { Filter, Listed } from '@chancery/shared/mcp/subscription.ts';
 import type { What } from '@chancery/shared/policy/call.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
+import type { Counts, PlaceLimits } from './counts.ts';
 import { type OpenUse, Questions } from './questions.ts';
 
 export interface Session {
@@ -79,14 +80,14 @@ export interface Round {
   readonly argumentsSha256: string;
 }
 
-export interface SessionLimits {
-  readonly max: number;
-  /** One caller cannot take all places. */
-  readonly maxPerCaller: number;
+export interface SessionLimits extends PlaceLimits {
   readonly idleSeconds: number;
 }
 
 export interface SessionsOptions {
+  /** The McpServer resource's name. */
+  readonly server: string;
+  readonly counts: Counts;
   readonly limits: SessionLimits;
   readonly clock: Clock;
   readonly onBegin?: (session: Session) => void;
@@ -102,8 +103,8 @@ const LOOKS = 10;
 /** The legacy sessions of one gateway. It looks for idle ones until `stop`. */
 export class Sessions {
   readonly #byId = new Map<string, Session>();
-  /** Sessions that servers have been asked for, by the requests of their callers. */
-  readonly #coming = new Map<object, SpiffeId>();
+  /** Gives back the place of each. */
+  readonly #places = new Map<Session, () => void>();
   readonly #options: SessionsOptions;
   readonly #stopped = new AbortController();
   #looking = false;
@@ -133,13 +134,8 @@ export class Sessions {
 
   /** Throws mcp_sessions. Called before the server is asked for a session, in the turn that reserves its place. */
   ensureRoom(caller: SpiffeId): void {
-    const { max, maxPerCaller } = this.#options.limits;
-    const callers = [...[...this.#byId.values()].map((session) => session.caller), ...this.#coming.values()];
-    const own = callers.filter((each) => each === caller).length;
-    const mine = `${caller} has ${own} of at most ${maxPerCaller} sessions here`;
-    ensure(own < maxPerCaller, 'mcp_sessions', `${mine}: end one (DELETE), or wait until one ends unused`);
-    const says = `all ${max} sessions of this gateway are in use, ${own} of them by ${caller}: try again later`;
-    ensure(callers.length < max, 'mcp_sessions', says);
+    const { server, counts, limits } = this.#options;
+    counts.ensurePlace(server, caller, limits);
   }
 
   /**
@@ -147,9 +143,8 @@ export class Sessions {
    * opened next.
    */
   reserve(caller: SpiffeId): () => void {
-    const place = {};
-    this.#coming.set(place, caller);
-    return () => void this.#coming.delete(place);
+    const { server, counts } = this.#options;
+    return counts.hold(server, caller);
   }
 
   /** Opens a session for the caller. `upstream` is the server's name for it. The id is random (UUID). */
@@ -160,6 +155,7 @@ export class Sessions {
       ...{ subscribed: new Map<string, Subscription>(), promised: new Set<Listed>() },
     };
     this.#byId.set(session.id, session);
+    this.#places.set(session, this.reserve(caller));
     this.#options.onBegin?.(session);
     void this.#look();
     return session;
@@ -183,6 +179,8 @@ export class Sessions {
 
   #remove(session: Session, why: string, atServer: boolean): void {
     if (!this.#byId.delete(session.id)) return;
+    this.#places.get(session)?.();
+    this.#places.delete(session);
     this.#options.onEnd(session, why, atServer);
     for (const end of session.streams) end();
     for (const uri of [...session.subscribed.keys()]) unsubscribe(session, uri);

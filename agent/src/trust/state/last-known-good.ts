@@ -38,6 +38,8 @@ export interface KnownGood {
   readonly crossChains?: CrossChains;
   /** What a restored CA has not taken back. */
   readonly owed?: readonly SavedOwed[];
+  /** Among how many gateways the rates are divided; 1 if it is missing. */
+  readonly gateways?: number;
 }
 
 const MAX_BYTES = 64 * 1024 * 1024;
@@ -88,12 +90,13 @@ const Stored = z.object({
     )
     .max(MAX_OWED)
     .optional(),
+  gateways: z.int().min(1).optional(),
 });
 
 /** Resolves when it is on disk. Rejects with file. */
 export async function saveKnownGood(path: string, known: KnownGood): Promise<void> {
   const { svid, bundle, policy, revocations, logKey, left = [], signed = {}, kept, owed = [] } = known;
-  const { crossChains = [] } = known;
+  const { crossChains = [], gateways = 1 } = known;
   const numbers = Object.entries(signed).map(([part, number]) => [part, String(number)]);
   const stored: z.input<typeof Stored> = {
     version: VERSION,
@@ -119,6 +122,7 @@ export async function saveKnownGood(path: string, known: KnownGood): Promise<voi
     ...(owed.length > 0 && {
       owed: owed.map((each) => ({ ...each, revocations: storeRevocations(each.revocations) })),
     }),
+    ...(gateways > 1 && { gateways }),
   };
   await replaceFile(path, utf8(JSON.stringify(stored)), 0o600);
 }
@@ -177,6 +181,7 @@ function parse(text: string): KnownGood {
     kept,
     crossChains = [],
     owed = [],
+    gateways = 1,
   } = Stored.parse(stored);
   if (logKey !== undefined) readVerifierKey(logKey);
   const key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' });
@@ -193,6 +198,7 @@ function parse(text: string): KnownGood {
     kept,
     crossChains,
     owed,
+    gateways,
   };
 }
 

@@ -10,7 +10,7 @@ import { ensure, IdentityError, refusalOf } from '@chancery/shared/ground/errors
 import { compilePolicy, type Policy } from '@chancery/shared/policy/policy.ts';
 import { Access } from '@chancery/shared/policy/resources/access.ts';
 import { McpServer } from '@chancery/shared/policy/resources/server.ts';
-import { standing } from '@chancery/shared/policy/resources/until.ts';
+import { endsOf, standing } from '@chancery/shared/policy/resources/until.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import { parseTrustDomain } from '@chancery/shared/spiffe/id.ts';
 import { readJwtAuthorities } from '@chancery/shared/spiffe/jwt-authority.ts';
@@ -18,17 +18,17 @@ import { z } from 'zod';
 import { acceptBundle, ensureReadable, type IsVouched } from '../accept.ts';
 
 /** The state in a message of the trust stream. */
-export type State = Omit<WatchResponse, 'successions' | 'takesParts' | 'crls' | 'checkpoint'> &
+export type State = Omit<WatchResponse, 'successions' | 'takesParts' | 'crls' | 'checkpoint' | 'gateways'> &
   Partial<Pick<WatchResponse, 'checkpoint'>>;
 
 const AnyResource = z.discriminatedUnion('kind', [McpServer, Access]);
 
 type Resource = McpServer | Access;
 
-/** A policy as it was sent and as it was read. It remembers its decisions, which reading it again would lose. */
-/** What is saved of it, too. */
+/** What is saved of a policy, too. */
 type SentPolicy = Omit<PolicyMessage, 'note'>;
 
+/** A policy as it was sent and as it was read. It remembers its decisions, which reading it again would lose. */
 export interface ReadPolicy {
   readonly message: SentPolicy;
   readonly resources: readonly Resource[];
@@ -89,6 +89,13 @@ export function readPolicy(message: SentPolicy): ReadPolicy {
   const resources = message.resources.map(read);
   return { message, resources, policy: compilePolicy(resources, message.version) };
 }
+
+/** What is saved of it. */
+export const savedPolicy = ({ version, resources }: SentPolicy): SentPolicy => ({ version, resources });
+
+/** How many of its resources have ended by `now`. */
+export const endedIn = ({ resources }: Pick<ReadPolicy, 'resources'>, now: Date): number =>
+  resources.flatMap(endsOf).filter((end) => end <= now).length;
 
 /** The policy without what has ended by `now`. It does not throw: `readPolicy` has compiled it all. */
 export function policyAt({ resources, policy }: ReadPolicy, now: Date): Policy {

@@ -15,15 +15,18 @@ import type { KnownGood } from './last-known-good.ts';
 import { type Held, heldOf, Owed, type SavedOwed } from './owed.ts';
 import { type Part, Reading } from './reading.ts';
 import { NO_REVOCATIONS, readRevocations } from './revocations.ts';
+import { Sharing } from './sharing.ts';
 import { type Kept, Signed } from './signed.ts';
 import {
   bundleOf,
+  endedIn,
   ensureForThisVersion,
   policyAt,
   policyOf,
   type ReadPolicy,
   readPolicy,
   type State,
+  savedPolicy,
 } from './snapshot.ts';
 
 export type SavedTrust = Omit<KnownGood, 'svid'>;
@@ -49,6 +52,8 @@ export class TrustState {
    * them, and they are verified before they are handed on.
    */
   readonly crossChains = new LiveValue<CrossChains>(() => new IdentityError('internal', 'no chains'), []);
+  /** Among how many gateways the rates of the policy are divided. */
+  readonly sharing = new Sharing();
   /** The resources of `policy`, as the CA sent them. */
   resources: readonly string[] = [];
   /** The parts of the last message that are in force. */
@@ -82,8 +87,9 @@ export class TrustState {
   }
 
   /** Takes a state from the disk, before anything is served. */
-  resume({ bundle, policy, revocations, crossChains = [], ...signed }: SavedTrust): void {
+  resume({ bundle, policy, revocations, crossChains = [], gateways = 1, ...signed }: SavedTrust): void {
     this.resumeRevocations(revocations);
+    this.sharing.resume(gateways);
     this.remember(signed);
     this.#hand(crossChains);
     this.bundle.publish(bundle);
@@ -130,8 +136,14 @@ export class TrustState {
       kept,
       crossChains: this.crossChains.current(),
       owed: this.#owed.list,
+      gateways: this.sharing.gateways,
     };
   }
+
+  /** Takes how many gateways share the rates. The CA may say nothing else for hours, so it is saved at once. */
+  readonly hearGateways = (gateways: number): void => {
+    if (this.sharing.hear(gateways)) this.#save(this.state()).catch(() => {});
+  };
 
   /** What comes with a bundle that is in force. */
   #follow(message: State): void {
@@ -285,8 +297,3 @@ export class TrustState {
     }
   }
 }
-
-const savedPolicy = ({ version, resources }: SavedTrust['policy']) => ({ version, resources });
-
-const endedIn = ({ resources }: ReadPolicy, now: Date): number =>
-  resources.flatMap(endsOf).filter((end) => end <= now).length;

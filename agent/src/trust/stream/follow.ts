@@ -24,6 +24,8 @@ export interface Trust {
   readonly successions: Pick<Successions, 'follows' | 'onChange'>;
   /** What the CA calls its revocation lists (CRL) together; published each time it says it. */
   readonly crls: Pick<Source<Uint8Array>, 'onChange'>;
+  /** How many gateways have the SPIFFE ID of this one, as the CA said last: the rates are of all of them together. */
+  readonly gateways: () => number;
   /** How peers that trust a CA above get to the roots; not verified. */
   readonly crossChains: Source<readonly (readonly Uint8Array[])[]>;
   /** The resources behind `policy`, as the CA sent them. */
@@ -99,6 +101,7 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
       },
       onSuccessions: (list) => successions.add(list),
       onCrls: (state) => crls.publish(state),
+      onGateways: state.hearGateways,
       handing: state,
     },
     signal,
@@ -109,6 +112,7 @@ export function followTrust(state: TrustState, options: FollowOptions, signal: A
       revocations: state.revocations,
       successions,
       crls,
+      gateways: () => state.sharing.gateways,
       crossChains: state.crossChains,
       resources: () => state.resources,
       stream: () => stream,

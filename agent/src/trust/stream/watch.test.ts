@@ -74,6 +74,7 @@ const snapshot = (sequence: bigint): WatchResponse => ({
   revocations: undefined,
   successions: [],
   crls: Buffer.alloc(0),
+  gateways: 0,
   checkpoint: '',
   readerVersion: 0,
   takesParts: false,
@@ -133,6 +134,7 @@ function start(changes: Partial<WatchDeps> = {}, pauses: 'jump' | 'wait' = 'wait
     svid,
     onSuccessions: () => {},
     onCrls: () => {},
+    onGateways: () => {},
     onRefused: () => {},
     handing: { toHandBack: () => [], handedBack: () => {} },
     targetFor: (current) => ({

@@ -31,6 +31,8 @@ export interface WatchDeps extends SnapshotDeps {
   readonly onSuccessions: (list: readonly Succession[]) => void;
   /** Called with the name of the CA's revocation lists, which differs when one of them does. */
   readonly onCrls: (state: Uint8Array) => void;
+  /** Called with how many gateways have the SPIFFE ID of this one. */
+  readonly onGateways: (count: number) => void;
   /** Called with undefined when the stream is up, and with the reason when it is down. */
   readonly onState?: (failure: string | undefined) => void;
   readonly instance: Uint8Array;
@@ -210,6 +212,7 @@ function openStream(
   call.on('end', () => end(new IdentityError('unavailable', 'the CA ended the trust stream')));
   call.on('data', (snapshot: WatchResponse) => {
     if (snapshot.successions.length > 0) deps.onSuccessions(snapshot.successions);
+    if (snapshot.gateways > 0) deps.onGateways(snapshot.gateways);
     if (snapshot.crls.length > 0) deps.onCrls(snapshot.crls);
     if (snapshot.sequence !== 0n) snapshots.take(snapshot);
   });

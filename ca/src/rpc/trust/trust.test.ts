@@ -8,6 +8,7 @@ import {
 } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import type { Refusal } from '@chancery/shared/ground/errors.ts';
 import { parseTarget } from '@chancery/shared/revocation/revocation.ts';
+import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   applied,
@@ -328,5 +329,37 @@ describe('a watcher', () => {
     call.say(hello());
     expect(await call.failed).toMatchObject({ details: 'something went wrong here' });
     expect(rpc.agents.size).toBe(0);
+  });
+});
+
+describe('a gateway is told how many share its rates', () => {
+  const counted = async (call: FakeCall<typeof TrustService.watch>) => {
+    const { sequence, gateways } = await call.next();
+    return [sequence !== 0n, gateways];
+  };
+  test('with its policy, and when one comes, leaves and is back', async () => {
+    await applied(rpc, server('one'));
+    const { call, first } = await followed();
+    expect(first.gateways).toBe(1);
+    const { call: second } = await watching();
+    second.say(hello());
+    expect([await counted(second), await counted(call)]).toEqual([
+      [true, 2],
+      [false, 2],
+    ]);
+    // It may serve on without the CA, until the next one of its machine is there.
+    second.emit('cancelled');
+    await vi.waitFor(() => expect(rpc.agents.size).toBe(1));
+    expect(rpc.serving.count(parseSpiffeId('spiffe://prod.example/web'))).toBe(2);
+    const { call: third } = await watching();
+    third.say(hello());
+    expect(await counted(third)).toEqual([true, 2]);
+    expect(call.written).toEqual([]);
+  });
+  test('and an agent that is none is not', async () => {
+    const { first, call } = await followed();
+    expect(first.gateways).toBe(0);
+    await applied(rpc, server('one'));
+    expect(await counted(call)).toEqual([true, 1]);
   });
 });

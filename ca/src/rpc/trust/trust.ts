@@ -6,14 +6,16 @@ import {
   type WatchResponse,
 } from '@chancery/proto/gen/chancery/v1/trust.ts';
 import { nodeName } from '@chancery/shared/evidence/node.ts';
-import { asBuffer } from '@chancery/shared/ground/bytes.ts';
+import { asBuffer, hex } from '@chancery/shared/ground/bytes.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure, IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import type { RevocablePeer } from '@chancery/shared/revocation/revocation-set.ts';
+import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { Acknowledged } from '../../agents/acknowledged.ts';
 import type { LiveAgent } from '../../agents/agents.ts';
+import type { Serving } from '../../agents/serving.ts';
 import { gatewaysOf } from '../../registry/policy-view.ts';
-import { pushedTo } from '../../succession/pushed.ts';
+import { NO_STATE, pushedTo } from '../../succession/pushed.ts';
 import { callerKey } from '../caller.ts';
 import { type AttestationDeps, certified, certifiedPeer } from '../exchange/attestation.ts';
 import { readHello } from '../exchange/hello.ts';
@@ -25,7 +27,13 @@ import { bundleMessage, type Sent, type SnapshotDeps, snapshot } from './snapsho
 /** What the trust stream needs of the CA. */
 type TrustDeps = SnapshotDeps &
   CrlsDeps &
+  ServingDeps &
   Pick<AttestationDeps, 'store' | 'agents' | 'successions' | 'limits' | 'clock' | 'log'>;
+
+export interface ServingDeps {
+  /** How many gateways have each SPIFFE ID. */
+  readonly serving: Serving;
+}
 
 /** Anyone may call it; it answers at once. Throws rate. */
 export const getBundle = (deps: TrustDeps) =>
@@ -88,6 +96,7 @@ async function followed(
     acknowledged: new Acknowledged(),
   };
   const left = deps.agents.open(agent, hello.instance);
+  const served = deps.serving.open(agent, hex(hello.instance));
   const pushing = push(stream, agent, deps);
   const cut = untilRevoked(certifiedPeer(record), deps);
   try {
@@ -98,8 +107,12 @@ async function followed(
     cut.stop();
     pushing.stop();
     left();
+    served(isGateway(agent.id, deps));
   }
 }
+
+const isGateway = (id: SpiffeId, { registry }: Pick<TrustDeps, 'registry'>): boolean =>
+  gatewaysOf(registry.sets.current()).has(id);
 
 /** `revoked` rejects with revoked_peer as soon as the peer is revoked: it may send nothing for hours. */
 function untilRevoked(peer: RevocablePeer, { revocations }: TrustDeps) {
@@ -172,8 +185,8 @@ const unhurried = inSlices();
 function push(stream: Watching['stream'], { id, acknowledged }: LiveAgent, deps: TrustDeps): Pushing {
   let sent: Sent | undefined;
   let sending = false;
-  const due = { state: false, successions: false, crls: false };
-  const gateway = () => gatewaysOf(deps.registry.sets.current()).has(id);
+  const due = { gateways: false, state: false, successions: false, crls: false };
+  const gateway = () => isGateway(id, deps);
   const successions = pushedTo(gateway, deps.successions);
   const sendState = async (): Promise<void> => {
     const [next, message] = snapshot(id, sent, deps);
@@ -181,14 +194,17 @@ function push(stream: Watching['stream'], { id, acknowledged }: LiveAgent, deps:
     sent = next;
     if (!news) return;
     acknowledged.sending(next.sequence, next.parts);
-    await stream.send(message);
+    // With its policy: a gateway must not take a rate for its own alone.
+    const shares = message.policy !== undefined && gateway();
+    await stream.send(shares ? { ...message, gateways: deps.serving.count(id) } : message);
   };
   const send = async (): Promise<void> => {
     if (sending) return;
     sending = true;
-    while (due.state || due.successions || due.crls) {
-      const { state, crls } = due;
-      Object.assign(due, { state: false, successions: false, crls: false });
+    while (Object.values(due).includes(true)) {
+      const { gateways, state, crls } = due;
+      Object.assign(due, { gateways: false, state: false, successions: false, crls: false });
+      if (gateways) await stream.send({ ...NO_STATE, gateways: deps.serving.count(id) });
       if (state) await sendState();
       if (crls && deps.crls.has()) await stream.send(listsMessage(deps.crls.current()));
       for (const more of successions()) await stream.send(more);
@@ -206,27 +222,40 @@ function push(stream: Watching['stream'], { id, acknowledged }: LiveAgent, deps:
       reject(error);
     });
   };
-  const { registry, authorities, revocations } = deps;
+  return { failed, stop: listen(id, sendOrEnd, deps) };
+}
+
+/** Says what is to be sent, now and from now on, until the returned function is called. */
+function listen(
+  id: SpiffeId,
+  send: (what: 'gateways' | 'state' | 'successions' | 'crls') => void,
+  deps: TrustDeps,
+): () => void {
+  const { registry, authorities, revocations, successions, serving, crls } = deps;
   // Only gateways hear of successions: any caller can make many, and each would wake every agent.
-  let deaf = (): void => {};
+  let deaf: (() => void)[] = [];
   const hear = (): void => {
-    deaf();
-    if (gateway()) deaf = deps.successions.changes.onChange(() => sendOrEnd('successions'));
+    for (const stop of deaf) stop();
+    deaf = isGateway(id, deps)
+      ? [
+          successions.changes.onChange(() => send('successions')),
+          serving.onChange(id, () => send('gateways')),
+        ]
+      : [];
   };
-  const changed = (): void => sendOrEnd('state');
+  const changed = (): void => send('state');
   const stops = [
     registry.sets.onChange(hear),
     ...[registry.sets, authorities.bundle, revocations.sets].map((source) => source.onChange(changed)),
-    deps.crls.onChange(() => unhurried(() => sendOrEnd('crls'))),
-    () => deaf(),
+    crls.onChange(() => unhurried(() => send('crls'))),
+    () => {
+      for (const stop of deaf) stop();
+    },
   ];
   hear();
   changed();
-  sendOrEnd('crls');
-  return {
-    failed,
-    stop: () => {
-      for (const stop of stops) stop();
-    },
+  send('crls');
+  return () => {
+    for (const stop of stops) stop();
   };
 }

@@ -1,6 +1,6 @@
 /**
  * The resource that says who may do what at which MCP servers. Strict: a key that nothing enforces is refused, so that
- * an operator never relies on a line that does nothing. `rate` and `approval` are such keys today.
+ * an operator never relies on a line that does nothing. `approval` is such a key today.
  */
 
 import { z } from 'zod';
@@ -14,7 +14,8 @@ import { compileSpiffePattern } from '../patterns/spiffe.ts';
 import { compilePromptPattern, compileToolPattern } from '../patterns/tool.ts';
 import { compileUriPattern } from '../patterns/uri.ts';
 import { compileUsePattern } from '../patterns/use.ts';
-import { compiles, Owner, ResourceName } from './fields.ts';
+import { compileRate } from '../rate/rate.ts';
+import { compiles, Owner, ResourceName, ToolPattern } from './fields.ts';
 import { Ends, ReviewBy, Until } from './until.ts';
 
 const SpiffePattern = z.string().superRefine(compiles(compileSpiffePattern));
@@ -74,6 +75,30 @@ const Elicitation = z
   .optional()
   .describe('What a server may be used for while it asks the user something.');
 
+const RateText = z.string().superRefine(compiles(compileRate));
+
+const AccessRate = z
+  .strictObject({
+    calls: RateText.optional().describe(
+      'So many calls, reads, prompts and completions in a time, as 60/m, 5/s or 100/h.',
+    ),
+    burst: z
+      .int()
+      .min(1)
+      .max(100_000)
+      .optional()
+      .describe('So many of `calls` at once (default: a tenth of its number, at least 1).'),
+    tools: z
+      .record(ToolPattern, RateText)
+      .optional()
+      .describe('Rates of each single tool, by name, glob or /regex/; at once a tenth of the number.'),
+  })
+  .refine(({ calls, tools }) => (calls ?? tools) !== undefined, 'a rate has calls or tools')
+  .refine(({ calls, burst }) => burst === undefined || calls !== undefined, 'burst is one of calls')
+  .refine(({ tools = {} }) => Object.keys(tools).length <= 100, 'a rule has rates of at most 100 tools')
+  .optional()
+  .describe('How fast each SPIFFE ID may use, at each server, what the rule allows.');
+
 export const Access = z
   .strictObject({
     kind: z.literal('Access'),
@@ -123,6 +148,7 @@ export const Access = z
       .enum(LEVELS)
       .optional()
       .describe('The least severe of the log messages that may pass. Without a rule that has it none does.'),
+    rate: AccessRate,
     everything: Ends.optional().describe(
       'For a roll-out: an allow of every kind. What a rule denies stays denied.',
     ),
@@ -134,6 +160,15 @@ export const Access = z
     error: () =>
       `a rule has at least one of ${[...new Set(BLOCKS.map(({ key }) => key)), ...ALONE].join(', ')}`,
   })
+  .refine(
+    ({ rate, tools, everything, ...others }) => {
+      const allowsTools = everything ?? tools?.allowActions ?? tools?.allow[0];
+      if (rate?.tools !== undefined) return allowsTools !== undefined;
+      const blocks = [others.resources, others.prompts, others.completion];
+      return rate === undefined || (allowsTools ?? blocks.find((each) => each?.allow[0])) !== undefined;
+    },
+    { path: ['rate'], message: 'a rate is of what the rule itself allows, and this one allows none of it' },
+  )
   .superRefine(({ when, ...access }, context) => {
     const keys = [...BLOCKS.map(({ key }) => key), ...ALONE];
     const other = keys.find((key) => key !== 'tools' && access[key] !== undefined);

@@ -60,7 +60,7 @@ test.each([
   ['a condition on what is not there', { ...access, when: 'user == "a"' }, /column 1: there is no user/],
   ['an unknown class of tools', { ...access, tools: { allowActions: ['write'] } }, /allowActions/],
   ['no class of tools', { ...access, tools: { denyActions: [] } }, /denyActions/],
-  ['rate', { ...access, rate: '60/m' }, /Unrecognized key.*rate/],
+  ['rate', { ...access, rate: '60/m' }, /rate/],
   ['approval', { ...access, approval: 'none' }, /Unrecognized key.*approval/],
   ['an unknown key in tools', { ...access, tools: { allow: ['x'], denied: [] } }, /denied/],
   ['nobody', { ...access, who: [] }, /who/],

@@ -28,6 +28,7 @@ import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { NOW } from '../../certificates.ts';
 import { ManualClock } from '../../manual-clock.ts';
+import { countsAlone } from './counts.ts';
 import { live, policyFor, TOOLS, TRIAGE, TrustDomainInMemory } from './world.ts';
 
 /** What came to the MCP server, and the way back. */
@@ -89,8 +90,15 @@ export async function openGate(held: HeldLimits = {}): Promise<OpenGate> {
   const policy = live(policyFor(1, { allow: ['echo'] }));
   const record = (...more: readonly CallEvent[]): void => void events.push(...more);
   const recorder = new CallRecorder({ server: 'everything', clock, record, log: silentLog });
+  const counts = countsAlone();
   const limits = { max: 3, maxPerCaller: 3, idleSeconds: 60 };
-  const sessions = new Sessions({ limits, clock, onEnd: (session, why) => void ended.push([session, why]) });
+  const sessions = new Sessions({
+    server: 'everything',
+    counts,
+    limits,
+    clock,
+    onEnd: (session, why) => void ended.push([session, why]),
+  });
   const opened = { policy, sessions, passed, refused, ended, codes, begun, serve: answerEmpty };
   const pass =
     (how: Passed['how']) =>
@@ -109,7 +117,7 @@ export async function openGate(held: HeldLimits = {}): Promise<OpenGate> {
   };
   const maxRequestBytes = 10_000;
   const gate: Gate = {
-    ...{ server: 'everything', policy, clock, recorder, sessions, upstream, maxRequestBytes },
+    ...{ server: 'everything', policy, clock, recorder, sessions, counts, upstream, maxRequestBytes },
     freeText: { instructions: true, logs: true },
     ...heldBy(held, maxRequestBytes),
     listeners: new Listeners('everything'),

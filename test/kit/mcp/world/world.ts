@@ -22,6 +22,7 @@ import { parseSpiffeId, parseTrustDomain, type SpiffeId } from '@chancery/shared
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { attestedExtension } from '@chancery/shared/x509/attested.ts';
 import { type Made, makeAuthority, makeLeaf } from '../../certificates.ts';
+import { countsAlone } from './counts.ts';
 
 const TD = parseTrustDomain('prod.example');
 export const id = (path: string): SpiffeId => parseSpiffeId(`spiffe://prod.example/${path}`);
@@ -110,6 +111,8 @@ export interface WorldOptions extends HeldLimits {
   readonly td?: TrustDomainInMemory;
   /** What the gateway looks at instead of the world's own. */
   readonly revocations?: Source<RevocationSet>;
+  /** By default of a gateway that shares with none. */
+  readonly counts?: GatewayOptions['counts'];
   readonly ensureHeard?: GatewayOptions['ensureHeard'];
 }
 
@@ -161,6 +164,7 @@ export async function startWorld(
       onChange: (listener) => linked.onChange(listener),
     },
     maxRequestBytes: instead.maxRequestBytes,
+    counts: instead.counts ?? countsAlone(),
     ensureHeard: instead.ensureHeard,
   });
   policy.publish(policyFor(gateway.port, tools, 2n, who, rules));

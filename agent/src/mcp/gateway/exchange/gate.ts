@@ -8,6 +8,7 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import { Bodies, type BodyLimits, bodyLimits } from '../bodies.ts';
+import type { Counts } from '../counts.ts';
 import type { Listeners } from '../listeners.ts';
 import type { OpenCall } from '../peers/open-call.ts';
 import type { CallRecorder } from '../records/record.ts';
@@ -24,6 +25,7 @@ export interface Gate {
   readonly clock: Clock;
   readonly recorder: CallRecorder;
   readonly sessions: Sessions;
+  readonly counts: Counts;
   readonly upstream: Upstream;
   readonly freeText: FreeText;
   /** The largest message of a client. */

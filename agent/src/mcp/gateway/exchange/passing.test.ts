@@ -12,8 +12,8 @@ import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
+import { countsAlone } from '../../../../../test/kit/mcp/world/counts.ts';
 import { live, policyFor, TRIAGE } from '../../../../../test/kit/mcp/world/world.ts';
-
 import { CallRecorder } from '../records/record.ts';
 import { type Pending, type PendingRequest, type Session, Sessions } from '../sessions.ts';
 import type { ExchangeFacts, Gate } from './gate.ts';
@@ -33,7 +33,13 @@ beforeEach(() => {
   const record = (...more: readonly object[]): void => void events.push(...more);
   recorder = new CallRecorder({ server: 'everything', clock, record, log: silentLog });
   const limits = { max: 9, maxPerCaller: 9, idleSeconds: 60 };
-  const sessions = new Sessions({ limits, clock, onEnd: () => {} });
+  const sessions = new Sessions({
+    server: 'everything',
+    counts: countsAlone(),
+    limits,
+    clock,
+    onEnd: () => {},
+  });
   session = sessions.open(peer, 'of the server', new Map());
   const upstream = {
     refuse: (...refusal: [string | undefined, Response]) => void refusedUpstream.push(refusal),

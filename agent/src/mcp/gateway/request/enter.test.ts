@@ -14,6 +14,7 @@ import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';
 import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
+import { countsAlone } from '../../../../../test/kit/mcp/world/counts.ts';
 import { live, policyFor, STRANGER, TRIAGE } from '../../../../../test/kit/mcp/world/world.ts';
 import type { CallEvent } from '../../call-event.ts';
 import type { Gate } from '../exchange/gate.ts';
@@ -50,8 +51,9 @@ beforeEach(() => {
     events.push(...more);
   };
   const recorder = new CallRecorder({ server: 'everything', clock, record, log: silentLog });
+  const counts = countsAlone();
   const limits = { max: 9, maxPerCaller: 9, idleSeconds: 60 };
-  sessions = new Sessions({ limits, clock, onEnd: () => {} });
+  sessions = new Sessions({ server: 'everything', counts, limits, clock, onEnd: () => {} });
   session = sessions.open(peer, 'of the server', new Map());
   const freeText = { instructions: true, logs: true };
   const ensureHeard = (): void => {
@@ -64,6 +66,7 @@ beforeEach(() => {
     clock,
     recorder,
     sessions,
+    counts,
     subscriptions,
     tasks,
     freeText,

@@ -8,9 +8,10 @@ import { ensure, type IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Retry } from '@chancery/shared/mcp/asking/rounds.ts';
 import type { Era } from '@chancery/shared/mcp/era.ts';
 import type { Message, Request } from '@chancery/shared/mcp/message.ts';
-import type { What } from '@chancery/shared/policy/call.ts';
+import type { Call, What } from '@chancery/shared/policy/call.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import { closed, type Denied } from '@chancery/shared/policy/decision.ts';
+import { aboveRate, demandsOn } from '@chancery/shared/policy/rate/demands.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { denial, writeJson } from '../../wire/answer/reply.ts';
 import type { Gate } from '../exchange/gate.ts';
@@ -123,9 +124,21 @@ function rulingOn(
   const { decision, ...verdict } = judge(policy, situation, entered, message);
   const ruling = { ...about, ...verdict, decision: closed(decision), reaches: true };
   if (message.kind === 'response') return answering(ruling, message, { where, question });
-  return era === 'modern' && message.kind === 'request'
-    ? inRounds(gate, ruling, { message, where, retry })
-    : ruling;
+  const judged =
+    era === 'modern' && message.kind === 'request'
+      ? inRounds(gate, ruling, { message, where, retry })
+      : ruling;
+  return withinRates(gate, where, judged);
+}
+
+/** Counts an allowed use against its rates. The last step of a decision: what is denied counts against none. */
+function withinRates({ counts }: Gate, where: Omit<Call, 'what'>, ruling: PassingRuling): PassingRuling {
+  const { decision, use, policy } = ruling;
+  if (!decision.allow || use === undefined) return ruling;
+  const { arguments: given, ...what } = use;
+  const call = { ...where, what, arguments: given };
+  const wait = counts.spend(demandsOn(policy, call));
+  return wait === undefined ? ruling : { ...ruling, decision: aboveRate(policy, call, wait) };
 }
 
 function askedBy(

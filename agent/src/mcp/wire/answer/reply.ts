@@ -43,6 +43,8 @@ const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number
   audit_spool: [503, -31503],
 };
 export const DENIED = -31403;
+/** Denied for now: the caller is above a rate. */
+const TOO_MANY = -31429;
 /** JSON-RPC 2.0 section 5.1, "Parse error". */
 const NO_JSON = -32700;
 
@@ -142,9 +144,12 @@ export function dataOf({ code }: IdentityError, decisionId?: string): RpcError['
  * other refusals it gives the reason: the caller is known, and the rule is about it.
  */
 export function denial(id: Id | undefined, decision: Denied, decisionId: string): Response {
-  const { reason, rule } = decision;
+  const { reason, rule, retryAfterMs } = decision;
   const data = { reason, decisionId, ...(rule === undefined ? {} : { rule }) };
-  return errorResponse(id, { code: DENIED, message: 'the call is not allowed', data });
+  if (retryAfterMs === undefined)
+    return errorResponse(id, { code: DENIED, message: 'the call is not allowed', data });
+  const message = `too many calls: try again in ${Math.ceil(retryAfterMs / 1000)} s`;
+  return errorResponse(id, { code: TOO_MANY, message, data: { ...data, retryAfterMs } });
 }
 
 /** Sends the head and the whole body, and ends the response. Text is sent as it is. */

@@ -84,6 +84,12 @@ export interface WatchResponse {
    * first.
    */
   checkpoint: string;
+  /**
+   * For gateways, with each policy, and in messages of their own, with sequence 0, when it changes: how many agent
+   * processes with this SPIFFE ID may be serving, this one among them. What a rule allows in a time is divided by it.
+   * 0 where the message does not say it.
+   */
+  gateways: number;
 }
 
 /** Authorities of each kind. A reader ignores kinds that it does not know: it verifies nothing with them. */
@@ -504,6 +510,7 @@ function createBaseWatchResponse(): WatchResponse {
     readerVersion: 0,
     crls: Buffer.alloc(0),
     checkpoint: "",
+    gateways: 0,
   };
 }
 
@@ -538,6 +545,9 @@ export const WatchResponse: MessageFns<WatchResponse> = {
     }
     if (message.checkpoint !== "") {
       writer.uint32(74).string(message.checkpoint);
+    }
+    if (message.gateways !== 0) {
+      writer.uint32(80).uint32(message.gateways);
     }
     return writer;
   },
@@ -625,6 +635,14 @@ export const WatchResponse: MessageFns<WatchResponse> = {
             }
 
             message.checkpoint = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.gateways = reader.uint32();
             continue;
           }
         }
