@@ -176,9 +176,9 @@ describe('the last known good', () => {
     const { had, restarted } = await restart();
     expect(await restarted()).toEqual(had);
     expect(log.lines).toContain('started with the saved SVID');
-    expect(decideServer(agents.at(-1)?.trust.policy.current() ?? expect.fail(), ID, 'github').allow).toBe(
-      true,
-    );
+    expect(
+      decideServer(agents.at(-1)?.trust.policy.current() ?? expect.fail(), { caller: ID }, 'github').allow,
+    ).toBe(true);
   });
 
   test('has the revocations, before the CA has said anything', async () => {
@@ -375,12 +375,12 @@ describe('a disk that is full', () => {
     const agent = await start();
     await settled(agent);
     fill();
-    expect(decideServer(agent.trust.policy.current(), ID, 'github').allow).toBe(true);
+    expect(decideServer(agent.trust.policy.current(), { caller: ID }, 'github').allow).toBe(true);
     const before = await acknowledged();
     const refused = log.next(/snapshot from the CA is not acknowledged/);
     await ca.apply(identity('unix'), server);
     await refused;
-    expect(decideServer(agent.trust.policy.current(), ID, 'github').allow).toBe(false);
+    expect(decideServer(agent.trust.policy.current(), { caller: ID }, 'github').allow).toBe(false);
     expect(await acknowledged()).toBe(before);
     expect(agent.snapshotFailure()).toMatch(/state\.json/);
     rmSync(statePath(), { recursive: true });

@@ -75,14 +75,14 @@ async function caller(ca: CaFolder, nodes: Nodes): Promise<{ readonly call: Call
   return {
     call: (n) =>
       new Promise((resolve, reject) => {
-        const request = { csrs: [Buffer.from(csrs[n % csrs.length] ?? [])], succeeds };
+        const request = { csrs: [Buffer.from(csrs[n % csrs.length] ?? [])], succeeds, scope: '' };
         clients[n % NODES]?.issueX509(request, (error) => (error ? reject(error) : resolve()));
       }),
     refused: (n) =>
       new Promise((resolve, reject) => {
         const done = (error: unknown): void =>
           error ? resolve() : reject(new Error('no CSR, and no error'));
-        clients[n % NODES]?.issueX509({ csrs: [], succeeds }, done);
+        clients[n % NODES]?.issueX509({ csrs: [], succeeds, scope: '' }, done);
       }),
   };
 }

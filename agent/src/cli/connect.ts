@@ -23,7 +23,7 @@ import type { ConnectOptions } from '../mcp/connect.ts';
 import { MAX_REQUEST_BYTES } from '../mcp/upstream/upstream.ts';
 import { heardRevocation } from '../trust/stream/stream-state.ts';
 import { type AttachOptions, attach, readRevocation } from '../workload/attach.ts';
-import { CONFIG_FLAG, configFile, ensureServerName } from './flags.ts';
+import { CONFIG_FLAG, configFile, ensureName, ensureServerName } from './flags.ts';
 import { aborted, type RunCommandDeps } from './run.ts';
 
 export interface ConnectCommandDeps extends RunCommandDeps {
@@ -34,6 +34,9 @@ export interface ConnectCommandDeps extends RunCommandDeps {
 export type Sources = Pick<ConnectOptions, 'svid' | 'bundle' | 'policy' | 'revocations' | 'revocation'> & {
   close(): Promise<void> | void;
 };
+
+/** Of the agent, with the scope that this process asks for. */
+type ConnectSettings = AgentSettings & { readonly scope?: string | undefined };
 
 /** MCP clients show standard error in their log, so only what a user must know is written there. */
 const QUIET = 'warn';
@@ -55,6 +58,11 @@ export const connect = (deps: ConnectCommandDeps): Command => ({
       type: 'boolean',
       says: 'Without NAME: instead of more than 60 tools, show two that find and call them.',
     },
+    scope: {
+      type: 'string',
+      value: 'NAME',
+      says: 'Allows no more than the rules of this scope. Needs a running agent.',
+    },
     ...CONFIG_FLAG,
   },
   async run(invocation, io) {
@@ -65,7 +73,7 @@ export const connect = (deps: ConnectCommandDeps): Command => ({
     else if (invocation.text('listen') !== undefined)
       throw new MisuseError('--listen is for one server: connect NAME --listen');
     if (server !== undefined && findTools) throw new MisuseError('--find-tools is for connect without NAME');
-    const settings = readAgentConfig(configFile(invocation));
+    const settings = { ...readAgentConfig(configFile(invocation)), scope: scopeOf(invocation) };
     const local = localOf(invocation, deps);
     if (local.kind === 'tcp')
       await ensurePortsFree([{ where: '--listen', listen: `127.0.0.1:${local.port}` }]);
@@ -116,7 +124,7 @@ export function waitingFor({ dataDir, ca }: AgentSettings): string {
 /** What connect needs, once a named server is known to be one of this identity's. The caller closes it. */
 export async function registered(
   server: string | undefined,
-  settings: AgentSettings,
+  settings: ConnectSettings,
   deps: RunCommandDeps,
   until: Io,
 ): Promise<Sources> {
@@ -191,6 +199,12 @@ export function firstOf(source: Source<Policy>, signal: AbortSignal): Promise<Po
   });
 }
 
+function scopeOf(invocation: Invocation): string | undefined {
+  const scope = invocation.text('scope');
+  if (scope !== undefined) ensureName(`--scope ${scope}`, scope);
+  return scope;
+}
+
 function localOf(invocation: Invocation, deps: ConnectCommandDeps): ConnectOptions['local'] {
   const listen = invocation.text('listen');
   if (listen === undefined) return { kind: 'stdio', ...deps.stdio() };
@@ -200,11 +214,15 @@ function localOf(invocation: Invocation, deps: ConnectCommandDeps): ConnectOptio
 }
 
 /** With a running agent, this process gets its certificate from it; without one, it proves the workload itself. */
-export async function sourcesFor(settings: AgentSettings, deps: RunCommandDeps, io: Io): Promise<Sources> {
+export async function sourcesFor(settings: ConnectSettings, deps: RunCommandDeps, io: Io): Promise<Sources> {
   const log = deps.logAt(QUIET);
   ensure(!keysStayInPlatform(settings), 'config', `connect: ${IN_MEMORY}`);
   const { socket } = paths(settings.dataDir);
-  if (existsSync(socket)) return attached({ socket, clock: deps.clock, random: deps.random, log }, io.signal);
+  const { clock, random } = deps;
+  const { scope } = settings;
+  if (existsSync(socket)) return attached({ socket, scope, clock, random, log }, io.signal);
+  const says = `connect: --scope needs a running agent, and none is at ${socket}: start chancery-agent run`;
+  ensure(scope === undefined, 'config', says);
   ensureNoAgent(settings.dataDir);
   // Beside a running agent this process needs no gRPC.
   const { startAgent } = await import('../agent.ts');

@@ -19,7 +19,10 @@ export function configFile(invocation: Invocation): string {
 }
 
 /** Throws MisuseError for a NAME that no `McpServer` can have. */
-export function ensureServerName(name: string): void {
+export const ensureServerName = (name: string): void => ensureName(`NAME ${name}`, name);
+
+/** Throws MisuseError, which begins with `what`, for a name that no resource and no scope can have. */
+export function ensureName(what: string, name: string): void {
   const { error } = ResourceName.safeParse(name);
-  if (error !== undefined) throw new MisuseError(`NAME ${name}: ${error.issues[0]?.message}`);
+  if (error !== undefined) throw new MisuseError(`${what}: ${error.issues[0]?.message}`);
 }

@@ -7,17 +7,17 @@ import { subscriptionTo } from '@chancery/shared/policy/call.ts';
 import { decideServer } from '@chancery/shared/policy/decide.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { RevocationSet } from '@chancery/shared/revocation/revocation-set.ts';
-import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { RecordCall } from './call-event.ts';
 import type { Counts } from './gateway/counts.ts';
 import { type Gate, type HeldLimits, heldBy } from './gateway/exchange/gate.ts';
 import { deniedMeanwhile } from './gateway/judge/judge.ts';
 import { Listeners } from './gateway/listeners.ts';
 import { CallRecorder } from './gateway/records/record.ts';
-import { type SessionLimits, Sessions } from './gateway/sessions.ts';
+import { type Session, type SessionLimits, Sessions } from './gateway/sessions.ts';
 import { States, type StatesOptions } from './gateway/states.ts';
 import { Subscriptions } from './gateway/subscriptions.ts';
 import { Tasks } from './gateway/tasks.ts';
+import { whoOf } from './gateway/whose.ts';
 import { httpUpstream } from './upstream/http/http.ts';
 import { commandUpstream } from './upstream/stdio/command.ts';
 import { MAX_REQUEST_BYTES, type Upstream, type UpstreamTarget } from './upstream/upstream.ts';
@@ -101,10 +101,13 @@ export function openBehind(own: ServerOptions, shared: SharedOptions, servers: n
       ),
     policyChanged(next) {
       listeners.policyChanged(next);
-      const reaches = (caller: SpiffeId): boolean => decideServer(next, caller, own.server).allow;
-      sessions.end(({ caller }) => !reaches(caller), 'no rule lets its caller in any more');
-      sessions.endSubscriptions(({ caller, id: session }, uri) => {
-        const call = { caller, server: own.server, session, now: clock.now(), what: subscriptionTo(uri) };
+      const reaches = (session: Session): boolean =>
+        decideServer(next, whoOf(peerOf(session)), own.server).allow;
+      sessions.end((session) => !reaches(session), 'no rule lets its caller in any more');
+      sessions.endSubscriptions((session, uri) => {
+        const whose = { ...whoOf(peerOf(session)), attested: session.attested };
+        const about = { server: own.server, what: subscriptionTo(uri) };
+        const call = { ...whose, ...about, session: session.id, now: clock.now() };
         return deniedMeanwhile(next, call) !== undefined;
       });
     },
@@ -112,6 +115,9 @@ export function openBehind(own: ServerOptions, shared: SharedOptions, servers: n
     close: () => upstream.close(),
   };
 }
+
+/** Who began it. */
+const peerOf = ({ caller: id, serial, attested }: Session) => ({ id, serial, attested });
 
 type Options = ServerOptions & SharedOptions;
 
@@ -134,13 +140,13 @@ function sessionsOf(
     counts,
     limits: { max, maxPerCaller, idleSeconds },
     clock,
-    onBegin: (session) => listeners.begun(session, session.caller, policy.current()),
+    onBegin: (session) => listeners.begun(session, whoOf(peerOf(session)), policy.current()),
     onEnd(session, why, atServer) {
       recorder.ended(session, why);
       for (const asked of session.pending.values())
-        recorder.unanswered({ id: session.caller, serial: session.serial }, asked, 'unknown', why);
+        recorder.unanswered(peerOf(session), asked, 'unknown', why);
       for (const question of session.questions.takeAll())
-        recorder.unansweredQuestion({ id: session.caller, serial: session.serial }, question, why);
+        recorder.unansweredQuestion(peerOf(session), question, why);
       if (atServer) upstream.forget(session.upstream);
     },
   });

@@ -20,6 +20,8 @@ export interface CallEvent {
   readonly caller: SpiffeId | undefined;
   /** The serial of the caller's certificate, hexadecimal. */
   readonly serial: string | undefined;
+  /** The narrower grant that the certificate has. */
+  readonly scope?: string | undefined;
   /** Where a stranger's connection came from: an IPv4 address or an IPv6 /48. */
   readonly address?: string | undefined;
   readonly server: string;
@@ -80,7 +82,7 @@ export function sha256(json: string): string {
 const MAX_TEXT = 2_048;
 
 /** What the gateway itself found out: never masked, whatever it looks like. */
-const OWN: ReadonlySet<string> = new Set(['id', 'stage', 'caller', 'serial', 'server']);
+const OWN: ReadonlySet<string> = new Set(['id', 'stage', 'caller', 'serial', 'scope', 'server']);
 
 /** The event without known secrets, and its text cut after that: a part of a secret has no known shape. */
 export function bounded(event: CallEvent): CallEvent {

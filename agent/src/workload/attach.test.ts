@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { base64 } from '@chancery/shared/ground/bytes.ts';
 import { type Clock, systemClock } from '@chancery/shared/ground/clock.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
+import { NOT_ATTESTED } from '@chancery/shared/spiffe/attested.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { attestedExtension } from '@chancery/shared/x509/attested.ts';
 import { verifyCsr } from '@chancery/shared/x509/csr.ts';
 import { afterAll, expect, test, vi } from 'vitest';
 import { after, makeAuthority, makeLeaf, NOW } from '../../../test/kit/certificates.ts';
@@ -43,15 +45,20 @@ const line = {
 };
 
 /** An agent's socket: one line on its trust stream, and a certificate for each CSR. */
-async function serveAgent(socket: string, onCsr: () => void = () => {}): Promise<http.Server> {
+async function serveAgent(
+  socket: string,
+  onCsr: (path?: string) => void = () => {},
+  scope?: string,
+): Promise<http.Server> {
+  const extensions = scope === undefined ? {} : { attested: attestedExtension({ ...NOT_ATTESTED, scope }) };
   const server = http.createServer(async (request, response) => {
     if (request.method === 'GET') {
       response.write(`${JSON.stringify(line)}\n`);
       return;
     }
-    onCsr();
+    onCsr(request.url);
     const { spki } = verifyCsr(Buffer.concat(await request.toArray()));
-    const { certificate } = makeLeaf(id, root, { fields: { spki } });
+    const { certificate } = makeLeaf(id, root, { fields: { spki }, extensions });
     const renewAfter = after(1800).getTime() / 1000;
     response.end(JSON.stringify({ id, chain: [base64(certificate.der)], renewAfter }));
   });
@@ -138,3 +145,30 @@ test('an agent that does not answer in time is stopped or busy, and is not to be
   });
   time.mockRestore();
 });
+
+test.each([
+  ['read', 'read'],
+  ['read', undefined],
+  ['read', 'other'],
+  [undefined, 'read'],
+])(
+  'a process that wants scope %s takes no certificate of scope %s, unless they are one',
+  async (scope, given) => {
+    const socket = join(dir, 'scoped.sock');
+    const asked: (string | undefined)[] = [];
+    const server = await serveAgent(socket, (path) => asked.push(path), given);
+    const clock: Clock = { ...systemClock, now: () => NOW };
+    const stop = new AbortController();
+    const attempt = attach({ socket, scope, clock, random: () => 0, log: silentLog }, stop.signal);
+    if (scope === given) (await attempt).close();
+    else {
+      const says = new RegExp(`^the certificate has the scope ${given}, not ${scope}$`);
+      await expect(attempt).rejects.toEqual(refusal('svid', says));
+    }
+    expect(asked[0]).toBe(scope === undefined ? '/v1/svid' : '/v1/svid/read');
+    stop.abort();
+    server.closeAllConnections();
+    server.close();
+    await once(server, 'close');
+  },
+);

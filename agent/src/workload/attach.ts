@@ -35,6 +35,8 @@ export interface Attached {
 
 export interface AttachOptions {
   readonly socket: string;
+  /** The narrower grant that its certificates are to have. */
+  readonly scope?: string | undefined;
   readonly clock: Clock;
   /** From 0 up to 1. */
   readonly random: () => number;
@@ -165,7 +167,7 @@ async function followOnce(
 }
 
 async function certify(
-  { socket, clock, log }: AttachOptions,
+  { socket, scope, clock, log }: AttachOptions,
   bundle: Bundle,
   old: Svid | undefined,
   until: AbortSignal,
@@ -173,13 +175,16 @@ async function certify(
   const key = generateKey();
   const csr = await writeCsr(signerOf(key));
   // Open calls may continue under the new certificate.
-  const path = old === undefined ? '/v1/svid' : `/v1/svid?succeeds=${serialOf(old)}`;
+  const asked = scope === undefined ? '/v1/svid' : `/v1/svid/${scope}`;
+  const path = old === undefined ? asked : `${asked}?succeeds=${serialOf(old)}`;
   const answer = readAs(SvidAnswer, await call(socket, 'POST', path, csr), socket);
   await untilBegun(answer.chain, clock, until, (begins) =>
     log.warn({ begins }, "this machine's clock is behind: the new certificate is used once it is valid"),
   );
-  const { id, certificate } = verifySvid(answer.chain, bundle, clock.now());
+  const { id, certificate, attested } = verifySvid(answer.chain, bundle, clock.now());
   ensure(id === parseSpiffeId(answer.id), 'svid', `the certificate is for ${id}, not ${answer.id}`);
+  const given = attested.scope;
+  ensure(given === scope, 'svid', `the certificate has the scope ${given}, not ${scope}`);
   ensure(equal(certificate.spki, spkiOf(key)), 'svid', 'another key was certified');
   const { notBefore, notAfter } = certificate;
   return {

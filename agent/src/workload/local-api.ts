@@ -3,7 +3,11 @@
  * their own keys. HTTP/1.1 with JSON; a stream of lines tells them what changes.
  */
 import http from 'node:http';
-import { IdentityClient, type Issued } from '@chancery/proto/gen/chancery/v1/attestation.ts';
+import {
+  IdentityClient,
+  type Issued,
+  type IssueX509Request,
+} from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import { base64 } from '@chancery/shared/ground/bytes.ts';
 import { ensure, IdentityError, isRefusal, REFUSALS, refusalOf } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
@@ -30,8 +34,8 @@ export interface LocalApiOptions {
   readonly namesPeers?: boolean;
 }
 
-/** `succeeds` is the serial of the certificate that the new one replaces. */
-const SVID_REQUEST = /^POST \/v1\/svid(?:\?succeeds=((?:[0-9a-f]{2}){1,20}))?$/;
+/** With the scope that the certificate is to have, and the serial of the certificate that it replaces. */
+const SVID_REQUEST = /^POST \/v1\/svid(?:\/([a-z0-9-]{1,63}))?(?:\?succeeds=((?:[0-9a-f]{2}){1,20}))?$/;
 const MAX_CSR_BYTES = 16 * 1024;
 const CALL_MS = 10_000;
 
@@ -81,9 +85,10 @@ async function answer(
   if (asked === 'GET /v1/status') return json(response, status());
   ensure(agent !== undefined, 'message_parse', `${asked} is not served: the key of this agent is in its TPM`);
   if (asked === 'GET /v1/trust') return streamTrust(agent, response);
-  const [, succeeds] = SVID_REQUEST.exec(asked) ?? [];
+  const [, scope = '', succeeds = ''] = SVID_REQUEST.exec(asked) ?? [];
   ensure(SVID_REQUEST.test(asked), 'message_parse', `${asked} is not served`);
-  const issued = await issue(await agent, await readBody(request), Buffer.from(succeeds ?? '', 'hex'));
+  const csrs = [await readBody(request)];
+  const issued = await issue(await agent, { csrs, succeeds: Buffer.from(succeeds, 'hex'), scope });
   json(response, {
     id: issued.spiffeId,
     chain: issued.chain.map(base64),
@@ -129,16 +134,13 @@ function trustLine({ svid, bundle, trust }: ServedAgent): TrustLine | undefined 
   }
 }
 
-async function issue(agent: ServedAgent, csr: Buffer, succeeds: Buffer): Promise<Issued> {
+async function issue(agent: ServedAgent, asked: IssueX509Request): Promise<Issued> {
   const target = agent.trust.caTarget();
   const client = new IdentityClient(target.address, target.credentials, target.options);
   try {
     const { issued } = await new Promise<{ issued: readonly Issued[] }>((resolve, reject) => {
-      client.issueX509(
-        { csrs: [csr], succeeds },
-        new grpc.Metadata(),
-        { deadline: Date.now() + CALL_MS },
-        (error, answered) => (error ? reject(refusalFromCa(error)) : resolve(answered)),
+      client.issueX509(asked, new grpc.Metadata(), { deadline: Date.now() + CALL_MS }, (error, answered) =>
+        error ? reject(refusalFromCa(error)) : resolve(answered),
       );
     });
     const [first] = issued;

@@ -32,6 +32,8 @@ export interface Order extends Node {
   readonly identity: string;
   /** By `kind.name`; by default none. A certificate with a role has neither these nor a platform. */
   readonly attributes?: ReadonlyMap<string, string>;
+  /** The narrower grant that it has; by default none. */
+  readonly scope?: string | undefined;
   /** Serial of the attested certificate that it comes of, where it is not attested for itself. */
   readonly origin?: string;
   /** Serial of the certificate that this one replaces, of the same SPIFFE ID and node. */
@@ -71,7 +73,7 @@ type Recorded = Prepared & { readonly [recorded]: true };
 
 /** Throws authority_unfit, csr_key, lint, store. */
 export async function issue(order: Order, deps: IssueDeps): Promise<IssuedSvid> {
-  const ready = await record(prepare(order, deps), deps.store);
+  const ready = await record(prepare(order, deps), deps.store, order.scope);
   const certificate = await sign(ready, deps.store);
   const { issuance, issuer } = ready;
   const { notBefore, notAfter, serial } = issuance;
@@ -112,8 +114,8 @@ function prepare(order: Order, { authorities, clock, random }: IssueDeps): Prepa
   return made as Prepared;
 }
 
-const attestedIn = ({ role, platform, attributes = NONE }: Order): Attested | undefined =>
-  role === undefined ? { platform, attributes } : undefined;
+const attestedIn = ({ role, platform, scope, attributes = NONE }: Order): Attested | undefined =>
+  role === undefined ? { platform, scope, attributes } : undefined;
 
 const NONE: ReadonlyMap<string, string> = new Map();
 
@@ -128,7 +130,11 @@ function ensureOwnName({ id, role }: Order): void {
   ensure(named === role, 'no_identity', `${id} is reserved for the trust domain itself`);
 }
 
-async function record(ready: Prepared, store: Pick<CertificateStore, 'record'>): Promise<Recorded> {
+async function record(
+  ready: Prepared,
+  store: Pick<CertificateStore, 'record'>,
+  scope: string | undefined,
+): Promise<Recorded> {
   const { serial, id, platform, node, identity, notAfter, origin, succeeds } = ready.issuance;
   await store.record(ready.issuance, {
     type: 'svid.issuing',
@@ -140,6 +146,7 @@ async function record(ready: Prepared, store: Pick<CertificateStore, 'record'>):
     identity,
     ...(origin === undefined ? {} : { origin }),
     ...(succeeds === undefined ? {} : { succeeds }),
+    ...(scope === undefined ? {} : { scope }),
     tbs: hash('sha256', ready.tbs, 'hex'),
   });
   return ready as Recorded;

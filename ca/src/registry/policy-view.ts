@@ -17,7 +17,7 @@ export function policyViewOf(
     resources.flatMap((each) => (each.kind === 'McpServer' && each.identity === id ? [each.name] : [])),
   );
   const reachable = (server: McpServer) =>
-    own.has(server.name) || decideServer(policy, id, server.name).allow;
+    own.has(server.name) || decideServer(policy, { caller: id }, server.name).allow;
   return resources
     .filter((each): each is McpServer | Access => {
       if (each.kind === 'McpServer') return reachable(each);

@@ -3,7 +3,7 @@
 import type { Audit } from '@chancery/shared/audit/event.ts';
 import type { RefusalEvent, RefusedPeer } from '@chancery/shared/audit/refusals.ts';
 import type { Clock } from '@chancery/shared/ground/clock.ts';
-import { type IdentityError, REFUSALS } from '@chancery/shared/ground/errors.ts';
+import { type IdentityError, REFUSALS, type Refusal } from '@chancery/shared/ground/errors.ts';
 import type { Log } from '@chancery/shared/ground/log.ts';
 import type { HandlerDeps } from '@chancery/shared/rpc/handler.ts';
 import type { TurnedAwayLog } from '../door/turned-away.ts';
@@ -19,6 +19,9 @@ export interface RefusalDeps {
   readonly turnedAway?: TurnedAwayLog;
 }
 
+/** Their callers get the reason: it says no more than the CA gives to its caller anyway. */
+const TOLD: ReadonlySet<Refusal> = new Set(['scope_unknown']);
+
 /** Records each refused call of the server, and returns the sentence for its peer. */
 export function refuserOf(deps: RefusalDeps): HandlerDeps<Caller>['refuse'] {
   return (refusal, name, caller) => {
@@ -30,7 +33,7 @@ export function refuserOf(deps: RefusalDeps): HandlerDeps<Caller>['refuse'] {
     const peer = { source: caller === undefined ? from : limitKeys(caller).address, isStranger };
     const reference = tellRefusal(refusal, { name, from, peer }, deps);
     // An operator gets the reason, to fix it.
-    if (isOperator) return refusal.message;
+    if (isOperator || TOLD.has(refusal.code)) return refusal.message;
     const { says } = REFUSALS[refusal.code];
     return reference === undefined ? says : `${says} (reference ${reference})`;
   };

@@ -50,6 +50,7 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
       'rule',
       'reason',
       'approval',
+      'scope',
       'argumentsSha256',
       'outcome',
     ],

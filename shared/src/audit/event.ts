@@ -21,6 +21,8 @@ export type AuditEvent =
       readonly origin?: string;
       /** Serial of the certificate that it replaces. */
       readonly succeeds?: string;
+      /** The narrower grant that it has. */
+      readonly scope?: string;
       /** SHA-256 of the to-be-signed bytes, hexadecimal: ties this line to one certificate. */
       readonly tbs: string;
     }

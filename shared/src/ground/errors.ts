@@ -93,6 +93,7 @@ export const REFUSALS = {
   trust_domain: { grpc: 'INVALID_ARGUMENT', says: 'the trust domain is not valid' },
   no_identity: { grpc: 'PERMISSION_DENIED', says: NOT_YOURS },
   not_entitled: { grpc: 'PERMISSION_DENIED', says: NOT_YOURS },
+  scope_unknown: { grpc: 'INVALID_ARGUMENT', says: 'the certificate cannot have this scope' },
   revoked_identity: { grpc: 'PERMISSION_DENIED', says: NOT_YOURS },
   key_reuse: { grpc: 'PERMISSION_DENIED', says: CSR },
   authority_unfit: { grpc: 'UNAVAILABLE', says: 'the authority cannot issue now' },

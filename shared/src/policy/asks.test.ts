@@ -82,7 +82,7 @@ test('what a server may ask is no reason to come in', () => {
     [git, parsed({ sampling: { allow: ['*'] }, elicitation: { allow: ['*'] }, roots: true })],
     1n,
   );
-  expect(decideServer(policy, caller, 'git').allow).toBe(false);
+  expect(decideServer(policy, { caller }, 'git').allow).toBe(false);
   expect(asked(policy, 'deploy')).toEqual([]);
 });
 

@@ -43,6 +43,8 @@ export interface Call {
   readonly arguments?: JsonObject | undefined;
   /** The start of the caller's certificate. */
   readonly certifiedAt?: Date | undefined;
+  /** The narrower grant that the caller's certificate has; without one all rules count. */
+  readonly scope?: string | undefined;
   /** What the caller's certificate says that the CA attested. */
   readonly attested?: Attested | undefined;
   /** The IP address at the caller's end of the connection. */
@@ -51,6 +53,9 @@ export interface Call {
   /** Of the legacy era, as the client knows it. */
   readonly session?: string | undefined;
 }
+
+/** A caller, with the grant that it has. */
+export type Who = Pick<Call, 'caller' | 'scope'>;
 
 /** A subscription to the resource. */
 export const subscriptionTo = (uri: string): What => ({ kind: 'subscription', name: uri, of: 'resource' });

@@ -103,13 +103,13 @@ describe('decide', () => {
 
   test('a server without a rule lets nobody in', () => {
     const bare = compilePolicy([github], 1n);
-    expect(decideServer(bare, triage, 'github').allow).toBe(false);
+    expect(decideServer(bare, { caller: triage }, 'github').allow).toBe(false);
   });
 });
 
 describe('decideServer', () => {
   test('lets in whom a rule allows something', () => {
-    expect(decideServer(policy, triage, 'github')).toEqual({
+    expect(decideServer(policy, { caller: triage }, 'github')).toEqual({
       allow: true,
       rule: 'triage',
       reason: 'triage lets spiffe://prod.example/ns/agents/sa/triage reach server github',
@@ -117,7 +117,7 @@ describe('decideServer', () => {
   });
 
   test('does not let in whom rules only deny', () => {
-    expect(decideServer(policy, stranger, 'github').allow).toBe(false);
+    expect(decideServer(policy, { caller: stranger }, 'github').allow).toBe(false);
   });
 });
 

@@ -3,8 +3,7 @@
  * ask, and an ask beats an allow; what no rule allows is denied. Pure and synchronous: the same call under the same
  * policy has the same answer.
  */
-import type { SpiffeId } from '../spiffe/id.ts';
-import { ASK_KINDS, type Call, type Kind, type What } from './call.ts';
+import { ASK_KINDS, type Call, type Kind, type What, type Who } from './call.ts';
 import type { When } from './condition/when.ts';
 import type { Allowed, Decision, Denied } from './decision.ts';
 import { isObserved, lifted } from './observe.ts';
@@ -41,9 +40,10 @@ const WORDS: Readonly<Record<Kind, KindOfThing>> = {
 };
 
 /** Tier 1: the caller may reach a registered server if any rule may allow it anything there. */
-export function decideServer(policy: Policy, caller: SpiffeId, server: string): Allowed | Denied {
+export function decideServer(policy: Policy, who: Who, server: string): Allowed | Denied {
+  const caller = inScope(who);
   if (!policy.servers.has(server)) return denied(undefined, `no server is registered as ${server}`);
-  const { entrance } = policy.rulesFor(caller, server);
+  const { entrance } = policy.rulesFor(who, server);
   if (entrance === undefined)
     return denied(undefined, `no Access rule lets ${caller} reach server ${server}`);
   return { allow: true, rule: entrance, reason: `${entrance} lets ${caller} reach server ${server}` };
@@ -52,15 +52,19 @@ export function decideServer(policy: Policy, caller: SpiffeId, server: string): 
 /** Whether a caller that may reach the server may list things of a kind: if a rule may allow it one of them. */
 export function decideList(
   policy: Policy,
-  { caller, server, now }: Pick<Call, 'caller' | 'server' | 'now'>,
+  call: Pick<Call, 'caller' | 'scope' | 'server' | 'now'>,
   kind: Kind,
 ): Allowed | Denied {
-  const what = `${caller} ${WORDS[kind].list} of server ${server}`;
-  const rule = policy.rulesFor(caller, server).entranceOf(kind);
-  if (rule === undefined)
-    return lifted(policy, { server, now }, denied(undefined, `no Access rule lets ${what}`));
+  const { server } = call;
+  const what = `${inScope(call)} ${WORDS[kind].list} of server ${server}`;
+  const rule = policy.rulesFor(call, server).entranceOf(kind);
+  if (rule === undefined) return lifted(policy, call, denied(undefined, `no Access rule lets ${what}`));
   return { allow: true, rule, reason: `${rule} lets ${what}` };
 }
+
+/** A caller, in words. */
+const inScope = ({ caller, scope }: Who): string =>
+  scope === undefined ? caller : `${caller} in scope ${scope}`;
 
 /** What a caller does with a thing, in words: `call tool echo`. */
 export const inWords = ({ kind, name }: What): string =>
@@ -73,21 +77,21 @@ export function decide(policy: Policy, call: Call): Decision {
   const decision =
     refusedReference(policy, call) ??
     refusedResource(policy, call) ??
-    policy.rulesFor(call.caller, call.server).decide(call, decideBy);
+    policy.rulesFor(call, call.server).decide(call, decideBy);
   return mayAsk(policy, call) ? decision : lifted(policy, call, decision);
 }
 
 /** Whether a rule may ask for an approval of the call, which nothing else stands for. */
 function mayAsk(policy: Policy, call: Call): boolean {
-  const { ask } = policy.rulesFor(call.caller, call.server).about(call.what);
+  const { ask } = policy.rulesFor(call, call.server).about(call.what);
   if (ask.length === 0) return false;
   const { holds } = conditionsOf(call);
   return ask.some((line) => holds(line) !== false);
 }
 
 function decideBy({ deny, ask, allow }: Lines, call: Call): Decision {
-  const { caller, server } = call;
-  const what = `${caller} ${inWords(call.what)} of server ${server}`;
+  const { server } = call;
+  const what = `${inScope(call)} ${inWords(call.what)} of server ${server}`;
   const { holds, answer } = conditionsOf(call);
   const denial = deny.find((line) => holds(line) !== false) ?? ask.find((line) => holds(line) === undefined);
   if (denial !== undefined) {
@@ -120,7 +124,7 @@ export function mayCall(policy: Policy, call: Call): 'yes' | 'maybe' | 'no' {
 }
 
 function mayByRules(policy: Policy, call: Call): 'yes' | 'maybe' | 'no' {
-  const { deny, ask, allow } = policy.rulesFor(call.caller, call.server).about(call.what);
+  const { deny, ask, allow } = policy.rulesFor(call, call.server).about(call.what);
   const { holds } = conditionsOf(call);
   if (deny.some(holds)) return 'no';
   const possible = [...ask, ...allow].filter((line) => holds(line) !== false);
@@ -134,12 +138,12 @@ function mayByRules(policy: Policy, call: Call): 'yes' | 'maybe' | 'no' {
  * allow something that the template expands to. What a client reads by it is decided by its URI.
  */
 export function mayExpand(policy: Policy, call: Call): boolean {
-  if (!decideServer(policy, call.caller, call.server).allow) return false;
+  if (!decideServer(policy, call, call.server).allow) return false;
   return isObserved(policy, call) || expandsByRules(policy, call);
 }
 
 function expandsByRules(policy: Policy, call: Call): boolean {
-  const { deny, ask, allow } = policy.rulesFor(call.caller, call.server).of('resource');
+  const { deny, ask, allow } = policy.rulesFor(call, call.server).of('resource');
   const { name } = call.what;
   const { holds } = conditionsOf(call);
   const [always, can] = [alwaysExpandsTo(name), canExpandTo(name)];
@@ -150,7 +154,7 @@ function expandsByRules(policy: Policy, call: Call): boolean {
 
 /** What each condition about the thing gives for this call, for the operator's `explain`. */
 export function conditionsOn(policy: Policy, call: Call): readonly string[] {
-  const { deny, ask, allow } = policy.rulesFor(call.caller, call.server).about(call.what);
+  const { deny, ask, allow } = policy.rulesFor(call, call.server).about(call.what);
   const said = [...deny, ...ask, ...allow].flatMap(({ rule, when }) => {
     if (when === undefined) return [];
     const answer = when.answer(call);
@@ -162,8 +166,8 @@ export function conditionsOn(policy: Policy, call: Call): readonly string[] {
 
 /** Tier 1, and names that no rule can allow. */
 function refusedAlways(policy: Policy, call: Call): Denied | undefined {
-  const { caller, server, what } = call;
-  const entered = decideServer(policy, caller, server);
+  const { server, what } = call;
+  const entered = decideServer(policy, call, server);
   if (!entered.allow) return entered;
   const why = whyNone(what);
   return why === undefined ? undefined : denied(undefined, why);
@@ -174,7 +178,7 @@ function refusedResource(policy: Policy, call: Call): Denied | undefined {
   const { of, name } = call.what;
   if (of !== 'resource') return undefined;
   const about: Call = { ...call, what: { kind: 'resource', name } };
-  const read = policy.rulesFor(call.caller, call.server).decide(about, decideBy);
+  const read = policy.rulesFor(call, call.server).decide(about, decideBy);
   return read.allow ? undefined : denied(read.rule, read.reason);
 }
 
@@ -182,7 +186,7 @@ function refusedResource(policy: Policy, call: Call): Denied | undefined {
 function refusedReference(policy: Policy, call: Call): Denied | undefined {
   const { of, name } = call.what;
   if (of === undefined) return undefined;
-  const { caller, server } = call;
+  const { server } = call;
   // The arguments are those of a completion.
   const about = (kind: Kind): Call => ({ ...call, what: { kind, name }, arguments: undefined });
   // A text without an expression is the URI of a resource, and is decided as one.
@@ -190,7 +194,7 @@ function refusedReference(policy: Policy, call: Call): Denied | undefined {
   const isUsable = isTemplate
     ? expandsByRules(policy, about('resource'))
     : mayUse(policy, about(of === 'template' ? 'resource' : of));
-  const says = `no Access rule lets ${caller} use ${of} ${name} of server ${server}`;
+  const says = `no Access rule lets ${inScope(call)} use ${of} ${name} of server ${server}`;
   return isUsable ? undefined : denied(undefined, says);
 }
 

@@ -84,7 +84,7 @@ test('a subscription needs a rule of its own, and one that lets its caller read 
   // A denial whose condition cannot be decided denies.
   const unknown = { resources: { deny: ['*/a'] }, when: 'source == "10.0.0.1"' };
   expect(decided([reads, tells, ['no', unknown]])[0]).toBe(false);
-  expect(decideServer(of(tells), caller, 'notes').allow).toBe(false);
+  expect(decideServer(of(tells), { caller }, 'notes').allow).toBe(false);
 });
 
 test('a task needs a rule of its own, and one that may let its caller call the tool', () => {
@@ -107,11 +107,14 @@ test('a task needs a rule of its own, and one that may let its caller call the t
 });
 
 test('a rule about one kind lets its caller in, and a rule that only denies does not', () => {
-  expect(decideServer(policy, caller, 'notes')).toMatchObject({ allow: true, rule: 'reads' });
+  expect(decideServer(policy, { caller: caller }, 'notes')).toMatchObject({ allow: true, rule: 'reads' });
   const of = (blocks: object) => compilePolicy([notes, rule('a', blocks)], 1n);
-  expect(decideServer(of({ prompts: { allow: ['x'] } }), caller, 'notes').allow).toBe(true);
-  expect(decideServer(of({ prompts: { deny: ['x'] } }), caller, 'notes').allow).toBe(false);
-  const rules = of({ prompts: { allow: ['x'] }, resources: { deny: ['*'] } }).rulesFor(caller, 'notes');
+  expect(decideServer(of({ prompts: { allow: ['x'] } }), { caller: caller }, 'notes').allow).toBe(true);
+  expect(decideServer(of({ prompts: { deny: ['x'] } }), { caller: caller }, 'notes').allow).toBe(false);
+  const rules = of({ prompts: { allow: ['x'] }, resources: { deny: ['*'] } }).rulesFor(
+    { caller: caller },
+    'notes',
+  );
   const kinds: Kind[] = ['tool', 'resource', 'prompt', 'completion'];
   expect(kinds.map((kind) => rules.entranceOf(kind))).toEqual([undefined, undefined, 'a', undefined]);
 });
@@ -130,7 +133,8 @@ test.each([
 });
 
 test('each kind has a list of its own', () => {
-  const of = (blocks: object) => compilePolicy([notes, rule('a', blocks)], 1n).rulesFor(caller, 'notes');
+  const of = (blocks: object) =>
+    compilePolicy([notes, rule('a', blocks)], 1n).rulesFor({ caller: caller }, 'notes');
   const [one, other] = [of({ prompts: { allow: ['x'] } }), of({ resources: { allow: ['x:y'] } })];
   expect(one.listing('prompt')).not.toBe(other.listing('prompt'));
   expect(one.listing('tool')).toBe(other.listing('tool'));

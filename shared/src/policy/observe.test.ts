@@ -56,14 +56,16 @@ describe('a server that observes', () => {
   });
 
   test('lets nobody in, and no name that no rule can allow', () => {
-    expect(decideServer(policyOf(rule({ tools: { deny: ['b'] } })), caller, 'x').allow).toBe(false);
+    expect(decideServer(policyOf(rule({ tools: { deny: ['b'] } })), { caller: caller }, 'x').allow).toBe(
+      false,
+    );
     expect(decide(policyOf(), call('a')).allow).toBe(false);
     expect(decide(policy, call('a\u200b')).allow).toBe(false);
     expect(mayCall(policy, call('a\u200b'))).toBe('no');
   });
 
   test('clients are notified of another list when it begins or ends', () => {
-    const listing = (it: Policy): string => it.rulesFor(caller, 'x').listing('tool');
+    const listing = (it: Policy): string => it.rulesFor({ caller: caller }, 'x').listing('tool');
     const rules = rule({ tools: { allow: ['a'] } });
     expect(listing(policyOf(rules))).not.toBe(listing(compilePolicy([server(), rules], 2n)));
   });

@@ -8,11 +8,14 @@ import type { Allowed, Decision } from './decision.ts';
 import type { Policy } from './policy.ts';
 import { type Ending, observesAt } from './resources/until.ts';
 
-type At = Pick<Call, 'server' | 'now'>;
+type At = Pick<Call, 'server' | 'scope' | 'now'>;
 
-/** Whether the server observes at the time of the call. It does not where that is not known. */
-export const isObserved = (policy: Policy, { server, now }: At): boolean =>
-  now !== undefined && observesAt(policy.servers.get(server) ?? {}, now);
+/**
+ * Whether the server observes at the time of the call. It does not where that is not known, nor for a certificate with
+ * a scope, which is to be held to it.
+ */
+export const isObserved = (policy: Policy, { server, scope, now }: At): boolean =>
+  scope === undefined && now !== undefined && observesAt(policy.servers.get(server) ?? {}, now);
 
 /** The decision as it is carried out. The caller may reach the server, and no rule asks for an approval. */
 export function lifted<T extends Decision>(policy: Policy, at: At, decision: T): T | Allowed {

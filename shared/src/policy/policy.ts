@@ -1,7 +1,6 @@
 /** Resources, compiled once a version into what a decision needs. */
 import { ensure } from '../ground/errors.ts';
-import type { SpiffeId } from '../spiffe/id.ts';
-import { KINDS } from './call.ts';
+import { KINDS, type Who } from './call.ts';
 import { before } from './condition/before.ts';
 import { compileWhen, MAX_CONDITIONS, type When } from './condition/when.ts';
 import { ByCaller } from './lookup/by-caller.ts';
@@ -23,8 +22,8 @@ import { type Line, Rules } from './rules.ts';
 export interface Policy {
   readonly version: bigint;
   readonly servers: ReadonlyMap<string, McpServer>;
-  /** What the rules say about this caller at this server. */
-  rulesFor(caller: SpiffeId, server: string): Rules;
+  /** What the rules say about this caller at this server. In a scope only rules that name it allow anything. */
+  rulesFor(who: Who, server: string): Rules;
   /** JSON Pointers to the arguments that a record of a call of this tool has in clear. */
   clearFor(server: string, tool: string): readonly string[];
 }
@@ -34,6 +33,7 @@ interface CompiledAccess {
   readonly at: number;
   readonly name: string;
   readonly when: When | undefined;
+  readonly scopes: readonly string[];
   readonly allow: readonly Line[];
   readonly deny: readonly Line[];
   readonly allowActions: readonly Action[];
@@ -60,9 +60,9 @@ export function compilePolicy(resources: readonly (McpServer | Access)[], versio
   return {
     version,
     servers,
-    rulesFor: (caller, server) =>
-      remembered.get(`${caller} ${server}`, () =>
-        rulesOf([...(rules.get(server)?.find(caller) ?? [])], servers.get(server)),
+    rulesFor: ({ caller, scope }, server) =>
+      remembered.get(`${caller} ${server} ${scope ?? ''}`, () =>
+        rulesOf([...(rules.get(server)?.find(caller) ?? [])], servers.get(server), scope),
       ),
     clearFor(server, tool) {
       const about = clear.get(server) ?? [];
@@ -116,7 +116,7 @@ export function whyNotBeside({ when }: Access, { name, era }: McpServer): string
 }
 
 function compileAccess(access: Access, at: number): CompiledAccess {
-  const { name, tools, logging, when: text } = access;
+  const { name, tools, logging, scopes = [], when: text } = access;
   const when = text === undefined ? undefined : compileWhen(text);
   const rule = { rule: name, ...(when === undefined ? {} : { when }) };
   const lines = (effect: 'allow' | 'deny'): Line[] =>
@@ -127,7 +127,8 @@ function compileAccess(access: Access, at: number): CompiledAccess {
   const logs: readonly Line[] =
     logging === undefined ? [] : [{ ...rule, kind: 'logging', pattern: compileLevel(logging) }];
   const allow = [...lines('allow'), ...logs, ...everythingOf(access, when)];
-  return { at, name, when, allow, deny: lines('deny'), allowActions, denyActions, rate: rateOf(access) };
+  const rate = rateOf(access);
+  return { at, name, when, scopes, allow, deny: lines('deny'), allowActions, denyActions, rate };
 }
 
 function rateOf({ rate }: Access): CompiledAccess['rate'] {
@@ -152,7 +153,11 @@ function everythingOf({ name: rule, everything }: Access, when: When | undefined
 const ALL: Pattern = { text: '*', matches: () => true };
 
 /** No resource says what to ask about yet. */
-function rulesOf(found: readonly CompiledAccess[], server: McpServer | undefined): Rules {
+function rulesOf(
+  found: readonly CompiledAccess[],
+  server: McpServer | undefined,
+  scope: string | undefined,
+): Rules {
   const rules = found.toSorted((a, b) => a.at - b.at);
   const byClass = (
     { name: rule, when, ...by }: CompiledAccess,
@@ -163,7 +168,8 @@ function rulesOf(found: readonly CompiledAccess[], server: McpServer | undefined
     const pattern = byAction(actions, server?.tools ?? {}, answer);
     return [{ rule, kind: 'tool', pattern, ...(when === undefined ? {} : { when }) }];
   };
-  const allow = rules.flatMap((rule) => [...rule.allow, ...byClass(rule, 'allow')]);
+  const allowing = scope === undefined ? rules : rules.filter(({ scopes }) => scopes.includes(scope));
+  const allow = allowing.flatMap((rule) => [...rule.allow, ...byClass(rule, 'allow')]);
   const deny = rules.flatMap((rule) => [...rule.deny, ...byClass(rule, 'deny')]);
   const rates = rules.flatMap((rule) =>
     rule.rate === undefined

@@ -156,7 +156,7 @@ test('a condition that several lines have is asked once for a call', () => {
 
 test('a rule that only asks lets its caller in', () => {
   const policy = policyOf({ ask: [line('a', '*')] });
-  expect(decideServer(policy, caller, 'github')).toMatchObject({ allow: true, rule: 'a' });
+  expect(decideServer(policy, { caller: caller }, 'github')).toMatchObject({ allow: true, rule: 'a' });
 });
 
 test('an ask names its rule, and is a denial where nobody can approve', () => {

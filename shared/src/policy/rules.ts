@@ -107,11 +107,11 @@ export class Rules {
    * line has a condition, it gets the names only, and its answer is remembered: pass the same function each time.
    */
   decide(call: Call, decideBy: DecideBy): Decision {
-    const { caller, server, what } = call;
+    const { caller, scope, server, what } = call;
     const known = this.#known(what);
     if (known.isConditional) return decideBy(known.lines, call);
     if (known.decided?.by !== decideBy)
-      known.decided = { by: decideBy, decision: decideBy(known.lines, { caller, server, what }) };
+      known.decided = { by: decideBy, decision: decideBy(known.lines, { caller, scope, server, what }) };
     return known.decided.decision;
   }
 

@@ -27,9 +27,9 @@ test('what is written is read', () => {
     ['kubernetes.account', 'a=b, ü'],
     ['aws.account', '42'],
   ]);
-  for (const platform of [undefined, 'aws+kubernetes/eu-1']) {
-    const { attributes: found, ...more } = read(attestedExtension({ platform, attributes }));
-    expect(more).toEqual({ platform });
+  for (const [platform, scope] of [[undefined, 'billing'], ['aws+kubernetes/eu-1']] as const) {
+    const { attributes: found, ...more } = read(attestedExtension({ platform, scope, attributes }));
+    expect(more).toEqual({ platform, scope });
     expect(new Map([...found].toSorted())).toEqual(new Map([...attributes].toSorted()));
   }
 });
@@ -54,7 +54,9 @@ describe('a certificate is refused', () => {
     ['that gives no value', said('aws.account='), /is not a name with a value$/],
     ['that gives no name', said('=1'), /is not a name with a value$/],
     ['without =', said('aws.account'), /is not a name with a value$/],
-    ['that names a later field', said('scope=billing'), /is not a name with a value$/],
+    ['that names a later field', said('narrowed=x'), /is not a name with a value$/],
+    ['whose scope is not a name', said('scope=Billing'), /is not a name with a value$/],
+    ['with two scopes', said('scope=a', 'scope=b'), /scope is there twice$/],
     ['whose name has two dots', said('aws.account.x=1'), /is not a name with a value$/],
     ['whose value has a newline', said('aws.account=1\n2'), /is not a name with a value$/],
     ['whose value turns the text', said('aws.account=1\u202e2'), /is not a name with a value$/],

@@ -7,19 +7,30 @@ import { DerReader, TAG } from '../der/read.ts';
 import * as der from '../der/write.ts';
 import { asBuffer } from '../ground/bytes.ts';
 import { ensure, type Refusal } from '../ground/errors.ts';
-import { type Attested, isAttributeName, isAttributeValue, MAX_ATTRIBUTES } from '../spiffe/attested.ts';
+import {
+  type Attested,
+  isAttributeName,
+  isAttributeValue,
+  isScope,
+  MAX_ATTRIBUTES,
+  NOT_ATTESTED,
+} from '../spiffe/attested.ts';
 import type { TbsCertificate } from './certificate.ts';
 import { extension, OID, readValue } from './extensions.ts';
 
 const DESCRIPTION = '2.5.4.13';
-/** The platform's name in the list; no attribute's name is without a dot. */
-const PLATFORM = 'platform';
+/** Names in the list beside attributes, whose names have a dot. */
+const [PLATFORM, SCOPE] = ['platform', 'scope'];
 /** With the longest names and values it has less. */
 const MAX_BYTES = 8 * 1024;
 
 /** A whole Extension, for `CertificateFields.extensions`. Not critical. Does not check names and values. */
-export function attestedExtension({ platform, attributes }: Attested): Uint8Array {
-  const said = platform === undefined ? [...attributes] : [[PLATFORM, platform], ...attributes];
+export function attestedExtension({ platform, scope, attributes }: Attested): Uint8Array {
+  const beside = [
+    [PLATFORM, platform],
+    [SCOPE, scope],
+  ].filter(([, value]) => value !== undefined);
+  const said = [...beside, ...attributes];
   const values = said.map(([name, value]) => der.utf8String(`${name}=${value}`));
   // X.690 §11.6.
   const list = der.set(...values.toSorted(Buffer.compare));
@@ -40,23 +51,22 @@ export function readAttested(from: Pick<TbsCertificate, 'extensions'>, code: Ref
   const values = readValue(from, OID.subjectDirectoryAttributes, code, (reader) =>
     readDescription(reader, code),
   );
-  if (values === undefined) return NOTHING;
+  if (values === undefined) return NOT_ATTESTED;
   const said = new Map<string, string>();
   for (const text of values) {
     const at = text.indexOf('=');
     const [name, value] = [text.slice(0, Math.max(at, 0)), text.slice(at + 1)];
-    const isName = name === PLATFORM || isAttributeName(name);
+    const isName = name === PLATFORM || isAttributeName(name) || (name === SCOPE && isScope(value));
     ensure(isName && isAttributeValue(value), code, 'an attested attribute is not a name with a value');
     ensure(!said.has(name), code, `attested attribute ${name} is there twice`);
     said.set(name, value);
   }
-  const platform = said.get(PLATFORM);
+  const [platform, scope] = [said.get(PLATFORM), said.get(SCOPE)];
   said.delete(PLATFORM);
+  said.delete(SCOPE);
   ensure(said.size <= MAX_ATTRIBUTES, code, `${said.size} attested attributes, at most ${MAX_ATTRIBUTES}`);
-  return { platform, attributes: said };
+  return { platform, scope, attributes: said };
 }
-
-const NOTHING: Attested = { platform: undefined, attributes: new Map() };
 
 function readDescription(reader: DerReader, code: Refusal): readonly string[] {
   const attributes = reader.sequence('subject directory attributes');

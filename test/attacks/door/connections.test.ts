@@ -78,7 +78,7 @@ describe('at the CA', () => {
     const certified = new IdentityClient(address, credentials, options);
     const csrs = [await freshCsr()];
     await new Promise<void>((resolve, reject) => {
-      certified.issueX509({ csrs, succeeds: Buffer.alloc(0) }, (error) =>
+      certified.issueX509({ csrs, succeeds: Buffer.alloc(0), scope: '' }, (error) =>
         error === null ? resolve() : reject(error),
       );
     });

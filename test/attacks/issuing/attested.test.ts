@@ -1,7 +1,7 @@
-/** Certificates that say of a workload what nobody attested: rows I335 and I336. */
+/** Certificates that say of a workload what nobody attested: rows I335 to I338. */
 
 import { issue } from '@chancery/ca/authority/issue.ts';
-import { issueX509 } from '@chancery/ca/rpc/exchange/attestation.ts';
+import { issueX509, renew } from '@chancery/ca/rpc/exchange/attestation.ts';
 import { IdentityService, type IssueX509Response } from '@chancery/proto/gen/chancery/v1/attestation.ts';
 import * as der from '@chancery/shared/der/write.ts';
 import { generateKey, signerOf } from '@chancery/shared/keys/key.ts';
@@ -12,8 +12,9 @@ import { verifyCsr, writeRequest } from '@chancery/shared/x509/csr.ts';
 import { OID } from '@chancery/shared/x509/extensions.ts';
 import { EMPTY_NAME } from '@chancery/shared/x509/names.ts';
 import { verifySvid } from '@chancery/shared/x509/verify/svid.ts';
+import * as grpc from '@grpc/grpc-js';
 import { expect, test } from 'vitest';
-import { callUnary, makeRpc, peerOf, stranger } from '../../kit/ca/rpc.ts';
+import { applied, callUnary, FakeCall, makeRpc, peerOf, stranger } from '../../kit/ca/rpc.ts';
 import { extension, makeAuthority, makeLeaf, NOW } from '../../kit/certificates.ts';
 import { refusal } from '../../kit/refusal.ts';
 
@@ -51,23 +52,76 @@ test('I335 a certificate is refused that says a thing twice, at length, or what 
     expect(() => verified(spoiled)).toThrow(refusal('svid', says));
 });
 
-test('I336 a request for a certificate chooses nothing that the certificate says', async () => {
+/** A CA with a caller that it has certified, and how that caller asks for more. */
+async function certifiedWorkload(scope?: string) {
   const rpc = await makeRpc();
-  const extensions = [attestedExtension({ platform: 'tpm', attributes: new Map([['aws.account', '1']]) })];
-  const wishing = () => writeRequest(signerOf(generateKey()), { subject: EMPTY_NAME, extensions });
+  const order = { id: parseSpiffeId(ID), platform: 'fake', node: 'n1', identity: 'web', dnsNames: [], scope };
   const saidBy = (chain: readonly Uint8Array[]) =>
     verifySvid(chain, rpc.authorities.bundle.current(), rpc.clock.now());
-
-  const order = { id: parseSpiffeId(ID), platform: 'fake', node: 'n1', identity: 'web', dnsNames: [] };
+  const extensions = [
+    attestedExtension({ platform: 'tpm', scope: 'all', attributes: new Map([['aws.account', '1']]) }),
+  ];
+  const wishing = () => writeRequest(signerOf(generateKey()), { subject: EMPTY_NAME, extensions });
   const key = verifyCsr(await wishing());
-  const first = await issue({ ...order, key, ttlSeconds: 60, attributes: said.attributes }, rpc);
-  const expected = { platform: 'fake', attributes: said.attributes };
-  expect(saidBy(first.chain).attested).toEqual(expected);
+  const { chain } = await issue({ ...order, key, ttlSeconds: 60, attributes: said.attributes }, rpc);
+  const caller = { ...stranger, shownCertificate: true, svid: () => saidBy(chain) };
+  const ask = async (asked: string) => {
+    const csrs = [Buffer.from(await wishing())];
+    const request = IdentityService.issueX509.requestSerialize({
+      csrs,
+      succeeds: Buffer.alloc(0),
+      scope: asked,
+    });
+    const { response, error } = await callUnary(issueX509(rpc)(rpc), peerOf(rpc, caller), request);
+    const [derived] = (response as IssueX509Response | undefined)?.issued ?? [];
+    return { attested: derived && saidBy(derived.chain).attested, error };
+  };
+  return { rpc, caller, attested: saidBy(chain).attested, ask };
+}
 
-  const caller = { ...stranger, shownCertificate: true, svid: () => saidBy(first.chain) };
-  const csrs = [Buffer.from(await wishing())];
-  const request = IdentityService.issueX509.requestSerialize({ csrs, succeeds: Buffer.alloc(0) });
-  const { response } = await callUnary(issueX509(rpc)(rpc), peerOf(rpc, caller), request);
-  const [derived] = (response as IssueX509Response).issued;
-  expect(saidBy(derived?.chain ?? []).attested).toEqual(expected);
+const rule = (name: string, more: object) => ({
+  ...{ kind: 'Access', name, who: ['spiffe://prod.example/*'], servers: ['x'], tools: { allow: ['*'] } },
+  ...more,
+});
+const server = { kind: 'McpServer', name: 'x', identity: 'spiffe://prod.example/x', address: 'x:1' };
+
+test('I336 a request for a certificate chooses nothing that the certificate says', async () => {
+  const { attested, ask } = await certifiedWorkload();
+  const expected = { platform: 'fake', scope: undefined, attributes: said.attributes };
+  expect(attested).toEqual(expected);
+  expect((await ask('')).attested).toEqual(expected);
+});
+
+test('I337 a scope is given where a rule in force about the caller names it; else its scopes are named', async () => {
+  const { rpc, ask } = await certifiedWorkload();
+  const ended = { scopes: ['old'], until: '2020-01-01T00:00:00Z' };
+  const others = { scopes: ['others'], who: ['spiffe://prod.example/a/*'] };
+  const rules = [rule('r', { scopes: ['read', 'list'] }), rule('e', ended), rule('o', others)];
+  await applied(rpc, server, ...rules);
+  expect((await ask('read')).attested).toMatchObject({ scope: 'read', attributes: said.attributes });
+  for (const asked of ['old', 'others', 'all', 'Read', 'x'.repeat(5_000)]) {
+    const { attested, error } = await ask(asked);
+    expect(attested).toBeUndefined();
+    expect(error?.code).toBe(grpc.status.INVALID_ARGUMENT);
+    expect(error?.details).toBe(
+      `no rule in force about ${ID} has the scope ${asked.slice(0, 64)}; its scopes: list, read`,
+    );
+  }
+  await applied(rpc, server, rule('r', {}));
+  expect((await ask('read')).error?.details).toMatch(/has the scope read; its scopes: none$/);
+});
+
+test('I338 a certificate with a scope gives none without it, and is not renewed', async () => {
+  const { rpc, caller, ask } = await certifiedWorkload('read');
+  await applied(rpc, server, rule('r', { scopes: ['read', 'list'] }));
+  expect((await ask('')).attested).toMatchObject({ scope: 'read' });
+  expect((await ask('read')).attested).toMatchObject({ scope: 'read' });
+  const { attested, error } = await ask('list');
+  expect(attested).toBeUndefined();
+  expect(error?.code).toBe(grpc.status.PERMISSION_DENIED);
+  const call = new FakeCall(IdentityService.renew, peerOf(rpc, caller));
+  call.run(renew(rpc)(rpc));
+  expect((await call.failed).code).toBe(grpc.status.PERMISSION_DENIED);
+  await applied(rpc, server, rule('r', { scopes: ['list'] }));
+  expect((await ask('')).error?.code).toBe(grpc.status.INVALID_ARGUMENT);
 });

@@ -14,7 +14,7 @@ import { callUnary, certifiedCaller, makeRpc, peerOf, type Rpc } from '../../kit
 const freshCsr = async () => Buffer.from(await writeCsr(signerOf(generateKey())));
 
 async function ask(rpc: Rpc, caller: Parameters<typeof peerOf>[1], csrs: readonly Buffer[]) {
-  const request = IssueX509Request.encode({ csrs: [...csrs], succeeds: Buffer.alloc(0) }).finish();
+  const request = IssueX509Request.encode({ csrs: [...csrs], succeeds: Buffer.alloc(0), scope: '' }).finish();
   return (await callUnary(issueX509(rpc)(rpc), peerOf(rpc, caller), request)).error?.code;
 }
 

@@ -86,7 +86,7 @@ describe('a certificate that was good', () => {
     const csr = await freshCsr();
     const issue = () =>
       new Promise<{ code: number; details: string } | null>((resolve) => {
-        client.issueX509({ csrs: [csr], succeeds: Buffer.alloc(0) }, (error) => resolve(error));
+        client.issueX509({ csrs: [csr], succeeds: Buffer.alloc(0), scope: '' }, (error) => resolve(error));
       });
     expect(await issue()).toBeNull();
     ca.clock.move(61);

@@ -101,7 +101,7 @@ describe('I50 a reserved name', () => {
       tools: { allow: ['*'], deny: [] },
     };
     const policy = compilePolicy([{ kind: 'Access', ...rule }], 1n);
-    expect(policy.rulesFor(parseSpiffeId(`${DOMAIN}/chancery/ca`), 's').entrance).toBeUndefined();
+    expect(policy.rulesFor({ caller: parseSpiffeId(`${DOMAIN}/chancery/ca`) }, 's').entrance).toBeUndefined();
   });
 
   test('is not asked for, and its holder asks for nothing', async () => {

@@ -35,7 +35,7 @@ test('I54 a certificate for a key that another node holds is refused, and its ow
   const key = verifyCsr(csr);
   await issue({ ...orderOf('victim'), key }, rpc);
   const { caller } = await certifiedCaller(rpc);
-  const request = IssueX509Request.encode({ csrs: [csr], succeeds: Buffer.alloc(0) }).finish();
+  const request = IssueX509Request.encode({ csrs: [csr], succeeds: Buffer.alloc(0), scope: '' }).finish();
   const { error } = await callUnary(issueX509(rpc)(rpc), peerOf(rpc, caller), request);
   await expectRefused(rpc, error, 'csr_key', /belongs to another node/);
   await expect(issue({ ...orderOf('victim'), key }, rpc)).resolves.toBeDefined();

@@ -60,7 +60,7 @@ test.each([
   ['/**', 'spiffe://evil.example/prod.example/app'],
 ])('I31 %s does not let %s in', (path, caller) => {
   const rules = policy({ allow: ['*'] }, [`spiffe://prod.example${path}`]);
-  expect(decideServer(rules, caller as ReturnType<typeof id>, 'github').allow).toBe(false);
+  expect(decideServer(rules, { caller: caller as ReturnType<typeof id> }, 'github').allow).toBe(false);
 });
 
 /** Each takes a backtracking engine for ever, and the last a determinised one much memory. */

@@ -91,7 +91,7 @@ test('a client whose rules change is told that its list has changed, and another
   const less = policyFor(port, { allow: ['log'] }, 4n, [TRIAGE]);
   world.policy.publish({
     ...both,
-    rulesFor: (caller, server) => (caller === TRIAGE ? less : both).rulesFor(caller, server),
+    rulesFor: (who, server) => (who.caller === TRIAGE ? less : both).rulesFor(who, server),
   });
   await expect.poll(() => changes(heard)).toBe(1);
   // What is sent to both now is behind whatever was sent before.

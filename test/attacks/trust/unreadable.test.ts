@@ -92,7 +92,7 @@ test('I77 a policy with an unknown key leaves the one before in force, keeps no 
   const [bundle, policy] = [agent.bundle.current(), agent.trust.policy.current()];
   expect((await acknowledged()).at(-1)).toMatchObject({ bundle: Number(bundle.sequence), policy: 0 });
   expect(policy.version).toBe(1n);
-  expect(decideServer(policy, ID, 'files').allow).toBe(true);
+  expect(decideServer(policy, { caller: ID }, 'files').allow).toBe(true);
   expect(loadKnownGood(state)).toMatchObject({ policy: { version: 1n } });
   const says =
     /^the agent could not take all that the CA sent: the policy is not taken and the one before stays in force: .*later/;

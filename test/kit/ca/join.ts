@@ -96,7 +96,7 @@ export async function issueOne(ca: TestCa, svid: Svid, csr?: Buffer): Promise<Is
   const csrs = [csr ?? (await freshCsr())];
   try {
     return await new Promise<Issued>((resolve, reject) => {
-      client.issueX509({ csrs, succeeds: Buffer.alloc(0) }, (error, answer) => {
+      client.issueX509({ csrs, succeeds: Buffer.alloc(0), scope: '' }, (error, answer) => {
         const [issued] = answer?.issued ?? [];
         if (error !== null || issued === undefined) reject(error ?? new Error('nothing was issued'));
         else resolve(issued);

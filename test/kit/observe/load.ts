@@ -80,7 +80,7 @@ async function connect(ca: CaFolder, id: string) {
 
 const issue = (client: IdentityClient, csr: Buffer): Promise<Buffer | undefined> =>
   new Promise((resolve) => {
-    client.issueX509({ csrs: [csr], succeeds: Buffer.alloc(0) }, (_, answer) =>
+    client.issueX509({ csrs: [csr], succeeds: Buffer.alloc(0), scope: '' }, (_, answer) =>
       resolve(answer?.issued[0]?.chain[0]),
     );
   });

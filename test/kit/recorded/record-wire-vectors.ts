@@ -42,7 +42,7 @@ try {
     AttestationClient.service.attest.requestSerialize(hello),
   ]);
   const svid = await joinAs(ca);
-  const more = { csrs: [await freshCsr()], succeeds: Buffer.alloc(0) };
+  const more = { csrs: [await freshCsr()], succeeds: Buffer.alloc(0), scope: '' };
   await converse('IssueX509', ca.target(svid), [IdentityClient.service.issueX509.requestSerialize(more)]);
   const { requestSerialize } = TrustClient.service.watch;
   await ca.revoke('id', `spiffe://${TRUST_DOMAIN}/another`);

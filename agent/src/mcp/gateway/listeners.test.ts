@@ -16,7 +16,7 @@ beforeEach(() => {
   judged = [];
 });
 const listen = (of: object | undefined, policy: Policy, caller = TRIAGE): (() => void) =>
-  listeners.add({ caller, session: of }, policy, {
+  listeners.add({ who: { caller }, session: of }, policy, {
     tell: ({ method }) => void told.push(method),
     judgeAgain: ({ version }) => void judged.push(version),
   });
@@ -41,14 +41,14 @@ test('a client that does not listen any more is not told', () => {
 });
 
 test('a change before the first stream of a session is sent on that stream', () => {
-  listeners.begun(session, TRIAGE, old);
+  listeners.begun(session, { caller: TRIAGE }, old);
   listen(session, allowing('other'));
   expect(told).toEqual([CHANGED]);
 });
 
 test('a change between two streams of a session is sent on the second, and only once', () => {
   listen(session, old)();
-  listeners.begun(session, TRIAGE, old);
+  listeners.begun(session, { caller: TRIAGE }, old);
   listen(session, allowing('other'))();
   listen(session, allowing('other'));
   expect(told).toEqual([CHANGED]);

@@ -4,12 +4,12 @@
  */
 import type { Notification } from '@chancery/shared/mcp/message.ts';
 import { LISTED, type Listed, listChanged } from '@chancery/shared/mcp/subscription.ts';
+import type { Who } from '@chancery/shared/policy/call.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
-import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 
 /** Which client listens. The session is any object that lives as long as the session. */
 interface Hearer {
-  readonly caller: SpiffeId;
+  readonly who: Who;
   readonly session: object | undefined;
 }
 
@@ -47,15 +47,15 @@ export class Listeners {
   }
 
   /** Notes that the client of this session has no lists yet. */
-  begun(session: object, caller: SpiffeId, policy: Policy): void {
-    this.#known.set(session, this.#rulesOf(policy, caller));
+  begun(session: object, who: Who, policy: Policy): void {
+    this.#known.set(session, this.#rulesOf(policy, who));
   }
 
   /** The returned function removes it. */
-  add({ caller, session }: Hearer, policy: Policy, back: Told): () => void {
-    const rules = this.#rulesOf(policy, caller);
+  add({ who, session }: Hearer, policy: Policy, back: Told): () => void {
+    const rules = this.#rulesOf(policy, who);
     const known = (session && this.#known.get(session)) ?? rules;
-    const listener = { caller, session, back, rules: known };
+    const listener = { who, session, back, rules: known };
     this.#open.add(listener);
     this.#tellIfNew(listener, rules);
     return () => this.#open.delete(listener);
@@ -64,7 +64,7 @@ export class Listeners {
   /** Ends streams that the policy allows less, and notifies each client whose lists change under it. */
   policyChanged(policy: Policy): void {
     for (const { back } of this.#open) back.judgeAgain(policy);
-    for (const listener of this.#open) this.#tellIfNew(listener, this.#rulesOf(policy, listener.caller));
+    for (const listener of this.#open) this.#tellIfNew(listener, this.#rulesOf(policy, listener.who));
   }
 
   #tellIfNew(listener: Listener, rules: Listings): void {
@@ -75,8 +75,8 @@ export class Listeners {
     for (const listed of changed) listener.back.tell(CHANGED[listed]);
   }
 
-  #rulesOf(policy: Policy, caller: SpiffeId): Listings {
-    const rules = policy.rulesFor(caller, this.#server);
+  #rulesOf(policy: Policy, who: Who): Listings {
+    const rules = policy.rulesFor(who, this.#server);
     const [tool, resource, prompt] = [
       rules.listing('tool'),
       rules.listing('resource'),

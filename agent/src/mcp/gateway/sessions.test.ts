@@ -1,4 +1,5 @@
 import { clockOf } from '@chancery/shared/ground/clock.ts';
+import { NOT_ATTESTED } from '@chancery/shared/spiffe/attested.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { expect, test } from 'vitest';
 import { countsAlone } from '../../../../test/kit/mcp/world/counts.ts';
@@ -15,7 +16,7 @@ const asked = (requestId: number) => ({
 });
 
 /** Shows the certificate of this serial. */
-const as = (id: typeof a, serial = '40') => ({ id, serial });
+const as = (id: typeof a, serial = '40') => ({ id, serial, attested: NOT_ATTESTED });
 
 function sessions(max: number, maxPerCaller = max) {
   const ended: [session: Session, why: string, atServer: boolean][] = [];
@@ -47,15 +48,15 @@ function sessions(max: number, maxPerCaller = max) {
 test('a session is found by its caller only, until it is closed', () => {
   const { table, ended } = sessions(8);
   const session = table.open(as(a), 'up', new Map());
-  expect(table.find(session.id, a)).toBe(session);
+  expect(table.find(session.id, as(a))).toBe(session);
   for (const [id, caller] of [
     [session.id, b],
     ['other', a],
   ] as const)
-    expect(() => table.find(id, caller)).toThrow(expect.objectContaining({ code: 'mcp_session' }));
+    expect(() => table.find(id, as(caller))).toThrow(expect.objectContaining({ code: 'mcp_session' }));
   table.close(session, 'its client ended it');
   table.close(session, 'again');
-  expect(() => table.find(session.id, a)).toThrow('no such session');
+  expect(() => table.find(session.id, as(a))).toThrow('no such session');
   expect(ended).toEqual([[session, 'its client ended it', false]]);
 });
 
@@ -88,7 +89,7 @@ test('a session between two requests keeps its place, and a new one is refused',
   expect(() => table.ensureRoom(parseSpiffeId('spiffe://prod.example/c'))).toThrow(
     refusal(/all 8 sessions of this gateway are in use, 0 of them by/),
   );
-  for (const session of own) expect(table.find(session.id, a)).toBe(session);
+  for (const session of own) expect(table.find(session.id, as(a))).toBe(session);
   expect(ended).toEqual([]);
 });
 
@@ -99,7 +100,7 @@ test('a session that was unused for its time ends; one that is used or has a req
   table.open(as(a), '3', new Map()).open = 1;
   for (let each = 0; each < 3; each += 1) {
     await minutes(5);
-    table.find(used.id, a);
+    table.find(used.id, as(a));
   }
   expect(ended).toEqual([[idle, 'unused for 600 s', true]]);
 });
@@ -117,8 +118,8 @@ test('those that are over are ended here and at the server', () => {
   const second = table.open(as(a, '42'), '2', new Map());
   table.end(({ serial }) => serial === '41', 'revoked');
   expect(ended).toEqual([[first, 'revoked', true]]);
-  expect(() => table.find(first.id, a)).toThrow('no such session');
-  expect(table.find(second.id, a)).toBe(second);
+  expect(() => table.find(first.id, as(a))).toThrow('no such session');
+  expect(table.find(second.id, as(a))).toBe(second);
 });
 
 test('an id has one answer, and the oldest of a thousand that wait is forgotten', () => {

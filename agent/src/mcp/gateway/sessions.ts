@@ -1,6 +1,6 @@
 /**
  * Legacy sessions (2025-11-25, "Session Management"). The gateway keeps the server's session id and gives the client
- * one of its own, bound to the client's SPIFFE ID: for any other caller the session does not exist.
+ * one of its own, bound to the client's SPIFFE ID and scope: for any other caller the session does not exist.
  *
  * A session ends when its client, its server or a revocation ends it, or when it is idle for too long. It never gives
  * way to another session: its client would lose what the server keeps for it.
@@ -11,6 +11,7 @@ import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { Id } from '@chancery/shared/mcp/message.ts';
 import type { Filter, Listed } from '@chancery/shared/mcp/subscription.ts';
 import type { What } from '@chancery/shared/policy/call.ts';
+import type { Attested } from '@chancery/shared/spiffe/attested.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import type { Counts, PlaceLimits } from './counts.ts';
@@ -21,6 +22,8 @@ export interface Session {
   readonly caller: SpiffeId;
   /** The serial of the certificate that began it, hexadecimal. */
   readonly serial: string;
+  /** What that certificate says. Its scope is that of the session. */
+  readonly attested: Attested;
   /** The upstream's name for it. */
   readonly upstream: string;
   /** Requests of the client that have no answer yet, on any stream. */
@@ -46,7 +49,7 @@ interface Subscription {
   readonly release: () => void;
 }
 
-type Beginner = Pick<VerifiedSvid, 'id' | 'serial'>;
+type Beginner = Pick<VerifiedSvid, 'id' | 'serial' | 'attested'>;
 
 export type Pending = Map<Id, PendingRequest>;
 
@@ -118,11 +121,12 @@ export class Sessions {
     return this.#byId.size;
   }
 
-  /** Throws mcp_session, with no difference between an unknown id and another caller's. */
-  find(id: string, caller: SpiffeId): Session {
+  /** Throws mcp_session, with no difference between an unknown id and that of another caller or scope. */
+  find(id: string, { id: caller, attested: { scope } }: Pick<VerifiedSvid, 'id' | 'attested'>): Session {
     const session = this.#byId.get(id);
     ensure(session !== undefined, 'mcp_session', 'no such session');
     ensure(session.caller === caller, 'mcp_session', `the session is not ${caller}'s`);
+    ensure(session.attested.scope === scope, 'mcp_session', 'the session is of another scope');
     session.idleLooks = 0;
     return session;
   }
@@ -148,9 +152,9 @@ export class Sessions {
   }
 
   /** Opens a session for the caller. `upstream` is the server's name for it. The id is random (UUID). */
-  open({ id: caller, serial }: Beginner, upstream: string, pending: Pending): Session {
+  open({ id: caller, serial, attested }: Beginner, upstream: string, pending: Pending): Session {
     const session: Session = {
-      ...{ id: randomUUID(), caller, serial, upstream, pending },
+      ...{ id: randomUUID(), caller, serial, attested, upstream, pending },
       ...{ questions: new Questions(), streams: new Set<() => void>(), open: 0, idleLooks: 0 },
       ...{ subscribed: new Map<string, Subscription>(), promised: new Set<Listed>() },
     };

@@ -1,11 +1,22 @@
 /** What the gateway itself knows of a caller, for every decision about it. */
-import type { Call } from '@chancery/shared/policy/call.ts';
+import type { Call, Who } from '@chancery/shared/policy/call.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 
-export type Whose = Pick<Call, 'caller' | 'certifiedAt' | 'attested' | 'source'>;
+export type Whose = Pick<Call, 'caller' | 'scope' | 'certifiedAt' | 'attested' | 'source'>;
 
 /** By the caller's certificate, and the IP address at its end of the connection. Nothing of it comes from a message. */
 export const whoseOf = (
-  { id: caller, certificate, attested }: VerifiedSvid,
+  { certificate, ...peer }: VerifiedSvid,
   { source }: { readonly source: string | undefined },
-): Whose => ({ caller, certifiedAt: certificate.notBefore, attested, source });
+): Whose => ({
+  ...whoOf(peer),
+  certifiedAt: certificate.notBefore,
+  attested: peer.attested,
+  source,
+});
+
+/** The caller, with the grant that its certificate has. */
+export const whoOf = ({ id: caller, attested: { scope } }: Pick<VerifiedSvid, 'id' | 'attested'>): Who => ({
+  caller,
+  scope,
+});

@@ -21,11 +21,11 @@ test('compiles what the CA sent', () => {
   const policy = compileSnapshot(text(server, access), 7n, NOW);
   expect(policy.version).toBe(7n);
   expect([...policy.servers.keys()]).toEqual(['github']);
-  expect(decideServer(policy, caller, 'github').allow).toBe(true);
+  expect(decideServer(policy, { caller: caller }, 'github').allow).toBe(true);
 });
 
 test('nothing allows nothing', () => {
-  expect(decideServer(compileSnapshot([], 1n, NOW), caller, 'github').allow).toBe(false);
+  expect(decideServer(compileSnapshot([], 1n, NOW), { caller: caller }, 'github').allow).toBe(false);
 });
 
 test.each([

@@ -336,7 +336,8 @@ describe('a resource with an end', () => {
     const [version, texts] = [4n, resources.map((each) => JSON.stringify(each))];
     trust.accept({ ...message, policy: { version, resources: texts, note: '' } });
     const reaches = () =>
-      trust.policy.current().rulesFor(parseSpiffeId('spiffe://prod.example/a'), 'github').entrance;
+      trust.policy.current().rulesFor({ caller: parseSpiffeId('spiffe://prod.example/a') }, 'github')
+        .entrance;
     expect([reaches(), trust.policy.current().servers.get('github')?.observe]).toEqual(['r', { until }]);
     await vi.waitFor(() => expect(clock.sleeping).toBeGreaterThan(0));
     clock.advanceTo(new Date(until));

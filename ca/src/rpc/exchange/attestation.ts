@@ -13,7 +13,7 @@ import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { issue } from '../../authority/issue.ts';
 import { ensureRecorded } from '../../authority/recorded.ts';
 import type { Limits, Share } from '../../door/limits.ts';
-import { namesList } from '../../registry/names-list.ts';
+import { ensureScope, namesList } from '../../registry/derived.ts';
 import type { RecordedIssuance } from '../../store/store.ts';
 import { comesOf, predecessorOf } from '../../succession/successions.ts';
 import { type Caller, limitKeys } from '../caller.ts';
@@ -41,7 +41,10 @@ export const attest = (deps: AttestationDeps) =>
 /** Renews the identity of the caller's certificate. The evidence must be of the same node. */
 export const renew = (deps: AttestationDeps) =>
   bidi('Renew', IdentityService.renew, async (stream) => {
-    const { record } = await certified(stream.caller, deps);
+    const { record, svid } = await certified(stream.caller, deps);
+    const { scope } = svid.attested;
+    const says = `a certificate of scope ${scope} is not renewed: another one comes of the one that it came of`;
+    ensure(scope === undefined, 'not_entitled', says);
     await inPlace(stream, { share: 'certified', keys: { address: nodeName(record) } }, deps, (placed) =>
       exchange(stillCertified(placed, record, deps), deps, record),
     );
@@ -100,6 +103,7 @@ export const issueX509 = (deps: AttestationDeps) =>
     async (request: IssueX509Request, caller): Promise<IssueX509Response> => {
       const { record, svid } = await certified(caller, deps);
       const { csrs, succeeds } = request;
+      const scope = scopeFor(request.scope, svid, deps);
       deps.limits.call('IssueX509', nodeName(record), Math.min(Math.max(csrs.length, 1), MAX_CSRS));
       ensure(
         csrs.length >= 1 && csrs.length <= MAX_CSRS,
@@ -122,6 +126,7 @@ export const issueX509 = (deps: AttestationDeps) =>
             node,
             identity,
             attributes: svid.attested.attributes,
+            scope,
             origin,
             succeeds: old?.serial,
             key,
@@ -147,6 +152,19 @@ export const issueX509 = (deps: AttestationDeps) =>
       return { issued };
     },
   );
+
+/**
+ * The scope that was asked for, or that the caller's certificate has: it never becomes another one, nor none. Throws
+ * not_entitled, scope_unknown.
+ */
+function scopeFor(asked: string, { id, attested }: VerifiedSvid, deps: AttestationDeps): string | undefined {
+  const { scope: own } = attested;
+  const says = `a certificate of scope ${own} was used to ask for one of scope ${asked.slice(0, 64)}`;
+  ensure(own === undefined || asked === '' || asked === own, 'not_entitled', says);
+  const scope = asked === '' ? own : asked;
+  if (scope !== undefined) ensureScope(deps.registry.sets.current(), id, scope, deps.clock.now());
+  return scope;
+}
 
 /**
  * The previous derived certificate: it was issued through the same agent, with the caller's certificate or one that

@@ -303,11 +303,11 @@ describe('a renewal', () => {
 });
 
 describe('more certificates', () => {
-  const ask = (caller: Parameters<typeof peerOf>[1], csrs: readonly Buffer[]) =>
+  const ask = (caller: Parameters<typeof peerOf>[1], csrs: readonly Buffer[], scope = '') =>
     callUnary(
       issueX509(rpc)(rpc),
       peerOf(rpc, caller),
-      IdentityService.issueX509.requestSerialize({ csrs: [...csrs], succeeds: Buffer.alloc(0) }),
+      IdentityService.issueX509.requestSerialize({ csrs: [...csrs], succeeds: Buffer.alloc(0), scope }),
     );
 
   test('are given for the caller’s own name, as many as are asked for', async () => {

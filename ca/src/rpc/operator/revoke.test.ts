@@ -126,7 +126,11 @@ describe.each(everyWay)('a certificate revoked by %s', (kind, naming) => {
   test('gets no more certificates', async () => {
     const { certified, revoke } = await caller();
     await revoke();
-    const request = IdentityService.issueX509.requestSerialize({ csrs: [csr], succeeds: Buffer.alloc(0) });
+    const request = IdentityService.issueX509.requestSerialize({
+      csrs: [csr],
+      succeeds: Buffer.alloc(0),
+      scope: '',
+    });
     const { error } = await callUnary(issueX509(rpc)(rpc), peerOf(rpc, certified), request);
     await expectRefused(rpc, error, 'revoked_peer', detail);
   });
@@ -197,7 +201,11 @@ describe('a caller that is revoked after the first look at it', () => {
     const { caller } = await certifiedCaller(rpc);
     await revoked('id', ID);
     blindFor(1);
-    const request = IdentityService.issueX509.requestSerialize({ csrs: [csr], succeeds: Buffer.alloc(0) });
+    const request = IdentityService.issueX509.requestSerialize({
+      csrs: [csr],
+      succeeds: Buffer.alloc(0),
+      scope: '',
+    });
     const { error } = await callUnary(issueX509(rpc)(rpc), peerOf(rpc, caller), request);
     await expectRefused(rpc, error, 'revoked_peer', /revocation 1/);
   });

@@ -101,7 +101,7 @@ function follow(caller: TlsCaller, as: Buffer = instance) {
 }
 
 async function derived(caller: TlsCaller, succeeds = '') {
-  const request = { csrs: [await freshCsr()], succeeds: Buffer.from(succeeds, 'hex') };
+  const request = { csrs: [await freshCsr()], succeeds: Buffer.from(succeeds, 'hex'), scope: '' };
   const bytes = IdentityService.issueX509.requestSerialize(request);
   const { response } = await callUnary(issueX509(rpc)(rpc), peerOf(rpc, caller), bytes);
   return serialOf((response as IssueX509Response).issued[0]?.chain);
@@ -257,7 +257,11 @@ describe('a derived certificate', () => {
   test('is asked for alone where it replaces another', async () => {
     const first = await obtain();
     const csrs = [await freshCsr(), await freshCsr()];
-    const bytes = IdentityService.issueX509.requestSerialize({ csrs, succeeds: Buffer.from('40aa', 'hex') });
+    const bytes = IdentityService.issueX509.requestSerialize({
+      csrs,
+      succeeds: Buffer.from('40aa', 'hex'),
+      scope: '',
+    });
     const { error } = await callUnary(issueX509(rpc)(rpc), peerOf(rpc, first.caller), bytes);
     await expectRefused(rpc, error, 'message_parse', /^succeeds with several CSRs$/);
   });

@@ -96,7 +96,9 @@ describe('classes of tools', () => {
       ...{ allow: false, rule: 'no-admin' },
       reason: expect.stringMatching(/: action admin$/),
     });
-    const [one, two] = ['one', 'two'].map((name) => policy.rulesFor(caller, name).listing('tool'));
+    const [one, two] = ['one', 'two'].map((name) =>
+      policy.rulesFor({ caller: caller }, name).listing('tool'),
+    );
     expect(one).not.toBe(two);
   });
 });

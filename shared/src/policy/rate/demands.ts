@@ -12,7 +12,7 @@ import type { Demand } from './rate.ts';
  */
 export function demandsOn(policy: Policy, call: Call): readonly Demand[] {
   const { caller, server, what } = call;
-  const rules = policy.rulesFor(caller, server);
+  const rules = policy.rulesFor(call, server);
   if (rules.rates.length === 0) return [];
   return rules.ratesOn(what).flatMap(({ rule, calls, ofTool, whens }) => {
     if (!whens.some((when) => when === undefined || when.answer(call) !== false)) return [];

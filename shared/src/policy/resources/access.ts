@@ -152,6 +152,14 @@ export const Access = z
     everything: Ends.optional().describe(
       'For a roll-out: an allow of every kind. What a rule denies stays denied.',
     ),
+    scopes: z
+      .array(ResourceName)
+      .min(1)
+      .max(16)
+      .optional()
+      .describe(
+        'Scopes that it belongs to: a certificate with a scope is allowed what rules of the scope allow, and no more.',
+      ),
     owner: Owner,
     until: Until,
     reviewBy: ReviewBy,

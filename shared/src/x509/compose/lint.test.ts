@@ -141,6 +141,13 @@ describe('an SVID', () => {
       { attested: said },
     ],
     [
+      'of another scope',
+      { attested: attestedExtension({ ...said, scope: 'a' }) },
+      {},
+      /are not those that were ordered/,
+      { attested: { ...said, scope: 'b' } },
+    ],
+    [
       'that says it critically',
       { attested: critical(attestedExtension(said)) },
       {},

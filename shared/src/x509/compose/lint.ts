@@ -218,10 +218,11 @@ function lintSvidNames(found: TbsCertificate, { id, dnsNames = [] }: SvidOrder):
 }
 
 function lintAttested(found: TbsCertificate, ordered: Attested | undefined): void {
-  const { platform, attributes } = readAttested(found, 'lint');
+  const { platform, scope, attributes } = readAttested(found, 'lint');
   const expected = ordered?.attributes ?? new Map();
   const isOrdered =
     platform === ordered?.platform &&
+    scope === ordered?.scope &&
     attributes.size === expected.size &&
     [...attributes].every(([name, value]) => expected.get(name) === value);
   ensure(isOrdered, 'lint', 'attested attributes are not those that were ordered');

@@ -25,6 +25,7 @@ import type { LiveValue } from '@chancery/shared/ground/source.ts';
 import { errorResponse, type Message, type Response } from '@chancery/shared/mcp/message.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { revocationSet } from '@chancery/shared/revocation/revocation-set.ts';
+import { NOT_ATTESTED } from '@chancery/shared/spiffe/attested.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { NOW } from '../../certificates.ts';
 import { ManualClock } from '../../manual-clock.ts';
@@ -65,7 +66,12 @@ export interface OpenGate {
   close(): Promise<void>;
 }
 
-export const gatePeer = { id: TRIAGE, serial: '01', certificate: { notBefore: NOW } } as VerifiedSvid;
+export const gatePeer = {
+  id: TRIAGE,
+  serial: '01',
+  certificate: { notBefore: NOW },
+  attested: NOT_ATTESTED,
+} as VerifiedSvid;
 const STANDARD = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
 
 /** Node gives a GET none. */

@@ -101,7 +101,10 @@ export const isOpenIn =
 /** Answers the server with an error, since its client will not, and records why. */
 export function giveUp(
   gate: Gate,
-  { session, peer }: { readonly session: Session; readonly peer: Pick<VerifiedSvid, 'id' | 'serial'> },
+  {
+    session,
+    peer,
+  }: { readonly session: Session; readonly peer: Pick<VerifiedSvid, 'id' | 'serial' | 'attested'> },
   question: Question,
   why: string,
 ): void {

@@ -2,6 +2,7 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { NOT_ATTESTED } from '@chancery/shared/spiffe/attested.ts';
 import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -19,7 +20,7 @@ test('a request whose client has left already leaves no request of its session o
   expect(res.closed).toBe(true);
   const gate = { unread: new Unread(), arriving: new Unread() } as unknown as Gate;
   const session = { open: 0, questions: new Questions(), pending: new Map() } as unknown as Session;
-  const peer = { id: parseSpiffeId('spiffe://prod.example/a') } as VerifiedSvid;
+  const peer = { id: parseSpiffeId('spiffe://prod.example/a'), attested: NOT_ATTESTED } as VerifiedSvid;
   const back = new Exchange(gate, res, {
     peer,
     era: 'legacy',
@@ -52,7 +53,7 @@ function exchangeOfRequest() {
   const pending = new Map([[1, waiting]]);
   const request = { kind: 'request', id: 1, method: 'tools/call', params: undefined } as const;
   const back = new Exchange(gate, res, {
-    peer: { id: parseSpiffeId('spiffe://prod.example/a') } as VerifiedSvid,
+    peer: { id: parseSpiffeId('spiffe://prod.example/a'), attested: NOT_ATTESTED } as VerifiedSvid,
     era: 'legacy',
     request,
     session: undefined,
@@ -96,7 +97,10 @@ describe('what a server sends that is not whole', () => {
       dropped: ({ id }: VerifiedSvid, _message: unknown, detail: string) => void dropped.push([id, detail]),
     };
     const gate = { unread: new Unread(), arriving, recorder } as unknown as Gate;
-    const peer = { id: parseSpiffeId(`spiffe://prod.example/${name}`) } as VerifiedSvid;
+    const peer = {
+      id: parseSpiffeId(`spiffe://prod.example/${name}`),
+      attested: NOT_ATTESTED,
+    } as VerifiedSvid;
     const [era, call] = ['legacy', { source: undefined }] as const;
     const facts = { peer, era, request: undefined, session: undefined, pending: new Map(), call };
     return { res, back: new Exchange(gate, res, facts) };

@@ -8,6 +8,7 @@ import { compileWhen, type When } from '@chancery/shared/policy/condition/when.t
 import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { type Line, type Lines, Rules } from '@chancery/shared/policy/rules.ts';
+import { NOT_ATTESTED } from '@chancery/shared/spiffe/attested.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';
@@ -19,7 +20,12 @@ import { type Pending, type PendingRequest, type Session, Sessions } from '../se
 import type { ExchangeFacts, Gate } from './gate.ts';
 import { Passing } from './passing.ts';
 
-const peer = { id: TRIAGE, serial: '01', certificate: { notBefore: NOW } } as VerifiedSvid;
+const peer = {
+  id: TRIAGE,
+  serial: '01',
+  certificate: { notBefore: NOW },
+  attested: NOT_ATTESTED,
+} as VerifiedSvid;
 const clock = new ManualClock(NOW);
 let events: object[];
 let refusedUpstream: [session: string | undefined, answer: Response][];
@@ -255,7 +261,8 @@ describe('a list of tools', () => {
     const sees: When = { text: 'sees', reads: new Set(), answer: (given) => seen.push(given) > 0 };
     policy.publish(of({ allow: [line('echo', sees)] }));
     expect(listed()).toEqual(['echo']);
-    const whose = { caller: TRIAGE, certifiedAt: NOW, source: '192.0.2.7' };
+    const certified = { certifiedAt: NOW, attested: NOT_ATTESTED, scope: undefined };
+    const whose = { caller: TRIAGE, ...certified, source: '192.0.2.7' };
     const where = { ...whose, server: 'everything', session: session.id };
     expect(seen[0]).toEqual({ ...where, what: toolNamed('echo'), now: NOW });
     expect(listed({ session: undefined })).toEqual(['echo']);

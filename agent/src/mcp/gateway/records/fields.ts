@@ -4,13 +4,24 @@ import type { Message, Response } from '@chancery/shared/mcp/message.ts';
 import type { What } from '@chancery/shared/policy/call.ts';
 import type { Allowed, Denied } from '@chancery/shared/policy/decision.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
+import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { type CallEvent, sha256 } from '../../call-event.ts';
 import type { Use } from '../judge/reader.ts';
 import type { Question } from '../questions.ts';
 import { argumentsInClear } from './clear.ts';
 
 /** Of an event, without what the recorder itself knows. */
-export type Fields = Omit<CallEvent, 'id' | 'stage' | 'time' | 'caller' | 'serial' | 'server'>;
+export type Fields = Omit<CallEvent, 'id' | 'stage' | 'time' | 'caller' | 'serial' | 'scope' | 'server'>;
+
+/** A caller, by its certificate. */
+export type Caller = Pick<VerifiedSvid, 'id' | 'serial' | 'attested'>;
+
+/** Who made the message, with the scope of its certificate. */
+export const calledBy = (peer: Caller | undefined): Pick<CallEvent, 'caller' | 'serial' | 'scope'> => ({
+  caller: peer?.id,
+  serial: peer?.serial,
+  scope: peer?.attested.scope,
+});
 
 export interface DecidedByHead {
   readonly policy: Policy;

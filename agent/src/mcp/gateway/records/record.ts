@@ -13,6 +13,8 @@ import type { PendingRequest, Session } from '../sessions.ts';
 import { type AskedBy, askedFields, inputFields } from './asked.ts';
 import { RecordBatch } from './batch.ts';
 import {
+  type Caller,
+  calledBy,
   type DecidedByHead,
   decidedFields,
   describe,
@@ -116,8 +118,9 @@ export class CallRecorder {
   }
 
   /** Records that a session is over, and why. */
-  ended({ id: session, caller, serial }: Session, detail: string): void {
-    const event = this.#eventOf({ id: caller, serial }, 'ended', { from: 'client', session, detail });
+  ended({ id: session, caller: id, serial, attested }: Session, detail: string): void {
+    const fields: Fields = { from: 'client', session, detail };
+    const event = this.#eventOf({ id, serial, attested }, 'ended', fields);
     this.#quietly('ended', () => this.#fold('ended', event));
   }
 
@@ -247,8 +250,7 @@ export class CallRecorder {
       id: randomUUID(),
       stage,
       time: this.#clock.now(),
-      caller: peer?.id,
-      serial: peer?.serial,
+      ...calledBy(peer),
       server: this.#server,
       ...fields,
     };
@@ -272,8 +274,6 @@ function endedBefore(asked: PendingRequest): boolean {
   asked.ended = true;
   return ended;
 }
-
-type Caller = Pick<VerifiedSvid, 'id' | 'serial'>;
 
 /** A caller, or the address of a stranger. */
 export type Who = VerifiedSvid | { readonly address: string };

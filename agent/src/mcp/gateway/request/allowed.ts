@@ -9,7 +9,7 @@ import { ALLOWED, MAX_ASKED_BYTES, readAsked, type Told, writeAllowed } from '..
 import { writeJson } from '../../wire/answer/reply.ts';
 import { BY_NAME } from '../../wire/endpoint.ts';
 import { ensureJson } from '../../wire/http-body.ts';
-import { whoseOf } from '../whose.ts';
+import { whoOf, whoseOf } from '../whose.ts';
 import { letIn } from './handle.ts';
 import type { Begun, Seen } from './inbound.ts';
 import type { Served } from './served.ts';
@@ -36,7 +36,7 @@ export async function sayAllowed(served: Served, begun: Begun, seen: Seen): Prom
   const { server, clock, recorder } = gate;
   const where = { ...whoseOf(peer, seen), server };
   const about = { policy, session: undefined, detail: 'asks which tools it may call' };
-  recorder.decidedByHead(peer, 'POST', decideServer(policy, peer.id, server), about);
+  recorder.decidedByHead(peer, 'POST', decideServer(policy, whoOf(peer), server), about);
   const told = tools.map((tool) => toldOf(policy, { ...where, now: clock.now(), what: toolNamed(tool) }));
   writeJson(res, 200, writeAllowed({ any: decideList(policy, where, 'tool').allow, tools: told }));
 }

@@ -11,7 +11,7 @@ import { ensureJson } from '../../wire/http-body.ts';
 import { deniedMeanwhile } from '../judge/judge.ts';
 import type { Allows, ClaimTerms } from '../peers/open-call.ts';
 import type { Peers } from '../peers/peers.ts';
-import { whoseOf } from '../whose.ts';
+import { whoOf, whoseOf } from '../whose.ts';
 import { letIn } from './handle.ts';
 import type { Named, Served } from './served.ts';
 
@@ -19,7 +19,7 @@ import type { Named, Served } from './served.ts';
 export const allowsBy =
   (policy: Policy, servers: readonly string[], now: Date): Allows =>
   (peer, call) => {
-    const reaches = (server: string): boolean => decideServer(policy, peer.id, server).allow;
+    const reaches = (server: string): boolean => decideServer(policy, whoOf(peer), server).allow;
     if (call === undefined) return servers.some(reaches);
     const { server, what, session } = call;
     if (server === undefined) return true;
@@ -68,7 +68,9 @@ export async function claimCalls(
  * if there are several and it may reach none: it learns no name of theirs.
  */
 function reachedBy({ gates, first }: Served, peer: VerifiedSvid): Named {
-  const reached = gates.find(({ policy, server }) => decideServer(policy.current(), peer.id, server).allow);
+  const reached = gates.find(
+    ({ policy, server }) => decideServer(policy.current(), whoOf(peer), server).allow,
+  );
   const gate = reached ?? (gates.length === 1 ? first : undefined);
   ensure(gate !== undefined, 'mcp_call', `no Access rule lets ${peer.id} reach a server of this gateway`);
   return { server: gate.server, gate, byName: false };

@@ -10,6 +10,7 @@ import type { When } from '@chancery/shared/policy/condition/when.ts';
 import { compileToolPattern } from '@chancery/shared/policy/patterns/tool.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import { type Lines, Rules } from '@chancery/shared/policy/rules.ts';
+import { NOT_ATTESTED } from '@chancery/shared/spiffe/attested.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, expect, test, vi } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';
@@ -25,7 +26,12 @@ import { Tasks } from '../tasks.ts';
 import { type Entering, enter } from './enter.ts';
 import { nothingSeen } from './inbound.ts';
 
-const peer = { id: TRIAGE, serial: '01', certificate: { notBefore: NOW } } as VerifiedSvid;
+const peer = {
+  id: TRIAGE,
+  serial: '01',
+  certificate: { notBefore: NOW },
+  attested: NOT_ATTESTED,
+} as VerifiedSvid;
 const allowing = (version: bigint, ...allow: string[]): Policy => policyFor(1, { allow }, version);
 
 let events: CallEvent[];
@@ -203,7 +209,7 @@ test('a condition sees who calls what with what, when and in which session', asy
   policy.publish(policyOf({ allow: [{ rule: 'careful', kind: 'tool', pattern, when }] }));
   expect(await enter(gate, entering(call(1, 'echo', { message: 'hi' })))).toBeDefined();
   const [who, what] = [
-    { caller: TRIAGE, certifiedAt: NOW, source: '192.0.2.7', session: session.id },
+    { caller: TRIAGE, certifiedAt: NOW, attested: NOT_ATTESTED, source: '192.0.2.7', session: session.id },
     { server: 'everything', what: toolNamed('echo') },
   ];
   expect(seen).toEqual([{ ...who, ...what, arguments: { message: 'hi' }, now: NOW }]);

@@ -28,7 +28,7 @@ import {
   subscribe,
   unsubscribe,
 } from '../sessions.ts';
-import { whoseOf } from '../whose.ts';
+import { whoOf, whoseOf } from '../whose.ts';
 import { answering, inRounds, type PassingRuling } from './answered.ts';
 import type { Begun, Seen } from './inbound.ts';
 
@@ -115,7 +115,7 @@ function rulingOn(
   ensureEra(policy, server, era);
   const about = { policy, session: session?.id, bytes };
   // Checked again: the body comes after the head, and there may be another policy.
-  const entered = decideServer(policy, peer.id, server);
+  const entered = decideServer(policy, whoOf(peer), server);
   if (!entered.allow)
     return { ...about, decision: entered, use: undefined, forwarded: message, reaches: false };
   const where = { ...whoseOf(peer, seen), server, now: gate.clock.now(), session: session?.id };

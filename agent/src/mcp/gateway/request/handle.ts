@@ -7,6 +7,7 @@ import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { denial, writeJson } from '../../wire/answer/reply.ts';
 import { BY_NAME } from '../../wire/endpoint.ts';
 import type { Gate } from '../exchange/gate.ts';
+import { whoOf } from '../whose.ts';
 import { readHead } from './head.ts';
 import type { Begun, Inbound, Seen } from './inbound.ts';
 import { post } from './post.ts';
@@ -44,7 +45,7 @@ export function letIn(served: Served, named: Named, { req, res, peer }: Inbound)
   const { gate, server } = named;
   const { recorder, policy: source } = gate ?? served.first;
   const policy = source.current();
-  const entered = gate === undefined ? notHere(server) : decideServer(policy, peer.id, server);
+  const entered = gate === undefined ? notHere(server) : decideServer(policy, whoOf(peer), server);
   if (entered.allow) return gate;
   const { method, bytes = Number.POSITIVE_INFINITY } = readHead(req);
   const recordId = recorder.decidedByHead(peer, method, entered, { policy, session: undefined });

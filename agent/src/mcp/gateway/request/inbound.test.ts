@@ -2,6 +2,7 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { TLSSocket } from 'node:tls';
+import { NOT_ATTESTED } from '@chancery/shared/spiffe/attested.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { gatePeer, type OpenGate, openGate } from '../../../../../test/kit/mcp/world/open-gate.ts';
@@ -71,7 +72,7 @@ test('a session is found for the caller that it is of, by its header', async () 
     ({ peer, head: { session: named } }) as Asking;
   expect(sessionOf(open.gate, asking(session.id))).toBe(session);
   expect(sessionOf(open.gate, asking(undefined))).toBeUndefined();
-  const other = { id: STRANGER, serial: '02' } as VerifiedSvid;
+  const other = { id: STRANGER, serial: '02', attested: NOT_ATTESTED } as VerifiedSvid;
   for (const wrong of [asking('x'), asking(''), asking(session.id, other)])
     expect(() => sessionOf(open.gate, wrong)).toThrow(refusal('mcp_session', /./));
   await open.close();

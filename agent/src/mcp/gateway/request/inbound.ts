@@ -65,5 +65,5 @@ export function begunBy(peers: Peers, inbound: Inbound, seen: Seen): Begun {
 
 /** Undefined if the request names no session. Throws mcp_session. */
 export function sessionOf(gate: Gate, { head, peer }: Asking): Session | undefined {
-  return head.session === undefined ? undefined : gate.sessions.find(head.session, peer.id);
+  return head.session === undefined ? undefined : gate.sessions.find(head.session, peer);
 }

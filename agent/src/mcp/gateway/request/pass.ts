@@ -7,7 +7,7 @@ import type { Exchange } from '../exchange/exchange.ts';
 import type { Gate } from '../exchange/gate.ts';
 import { lostOf } from '../judge/lost.ts';
 import type { Session } from '../sessions.ts';
-import { whoseOf } from '../whose.ts';
+import { whoOf, whoseOf } from '../whose.ts';
 import type { Inbound } from './inbound.ts';
 
 /** True if it passes. From here on the exchange answers every failure: it knows what waits for an answer. */
@@ -41,7 +41,7 @@ export function listenBy(gate: Gate, back: Exchange, { peer, session, listens, s
     if (lost === undefined) return;
     back.fail(new IdentityError('mcp_call', `no rule lets ${peer.id} listen to ${lost} any more`));
   };
-  const hearer = { caller: peer.id, session };
+  const hearer = { who: whoOf(peer), session };
   const told = { tell: (notification: Notification) => back.tell(notification), judgeAgain };
   const stop = gate.listeners.add(hearer, gate.policy.current(), told);
   back.onClose(stop);

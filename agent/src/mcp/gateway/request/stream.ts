@@ -7,6 +7,7 @@ import type { Outbound } from '../../upstream/upstream.ts';
 import { Exchange } from '../exchange/exchange.ts';
 import type { Gate } from '../exchange/gate.ts';
 import type { Session } from '../sessions.ts';
+import { whoOf } from '../whose.ts';
 import { ensureAccepts, type Head } from './head.ts';
 import { type Asking, sessionOf } from './inbound.ts';
 import { listenBy, passOn } from './pass.ts';
@@ -18,7 +19,7 @@ export function stream(gate: Gate, asking: Asking): void {
   ensureLegacyVersion(version);
   const session = sessionOf(gate, asking);
   const policy = gate.policy.current();
-  const entered = decideServer(policy, peer.id, gate.server);
+  const entered = decideServer(policy, whoOf(peer), gate.server);
   const about = { policy, session: session?.id };
   seen.recordId = gate.recorder.decidedByHead(peer, head.method, entered, about);
   const facts = { peer, era: 'legacy' as const, request: undefined, session, call: seen };

@@ -100,6 +100,11 @@ export interface IssueX509Request {
    * the place of. Only with one CSR.
    */
   succeeds: Buffer;
+  /**
+   * Empty, or the name of a scope: the certificates then allow what rules of that scope allow, and no more. With a
+   * certificate that has a scope it is that scope, or empty, which means the same.
+   */
+  scope: string;
 }
 
 export interface IssueX509Response {
@@ -641,7 +646,7 @@ export const Issued: MessageFns<Issued> = {
 };
 
 function createBaseIssueX509Request(): IssueX509Request {
-  return { csrs: [], succeeds: Buffer.alloc(0) };
+  return { csrs: [], succeeds: Buffer.alloc(0), scope: "" };
 }
 
 export const IssueX509Request: MessageFns<IssueX509Request> = {
@@ -651,6 +656,9 @@ export const IssueX509Request: MessageFns<IssueX509Request> = {
     }
     if (message.succeeds.length !== 0) {
       writer.uint32(18).bytes(message.succeeds);
+    }
+    if (message.scope !== "") {
+      writer.uint32(26).string(message.scope);
     }
     return writer;
   },
@@ -682,6 +690,14 @@ export const IssueX509Request: MessageFns<IssueX509Request> = {
             }
 
             message.succeeds = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.scope = reader.string();
             continue;
           }
         }
