@@ -22,6 +22,8 @@ import type { WrittenChain } from './outputs/full-chain.ts';
 import { fullSvid } from './outputs/full-svid.ts';
 import { recordBeside } from './spool/beside.ts';
 import { type CallSpool, ensureNotRequired, openCallSpool } from './spool/call-spool.ts';
+import { telemetryFor } from './telemetry/open.ts';
+import type { Telemetry } from './telemetry/otlp.ts';
 import { ensureHeardWithin } from './trust/stream/heard.ts';
 import { heardRevocation } from './trust/stream/stream-state.ts';
 
@@ -32,6 +34,7 @@ export interface McpDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly platform: NodeJS.Platform;
   readonly random: () => number;
+  readonly version: string;
 }
 
 export interface Closing {
@@ -65,13 +68,27 @@ export async function openMcp(
 ): Promise<OpenGateway | undefined> {
   const { maxRequestBytes, dataDir } = settings;
   const bounded = settings.gateway && { ...settings.gateway, maxRequestBytes, dataDir };
-  const gateway = bounded && (await openGateway(bounded, agent, { deps, parts, count, onSpool }));
+  const telemetry = await openTelemetry(settings, deps, parts);
+  const gateway = bounded && (await openGateway(bounded, agent, { deps, parts, count, onSpool, telemetry }));
+  const spans = telemetry?.spans('client');
   for (const { server, listen } of settings.connect) {
     const local = localEndpoint(listen);
     const own = { uid: deps.ownUid, maxRequestBytes, revocation: async () => revocationOf(agent) };
-    parts.push(await startConnect({ ...deps, ...sourcesOf(agent), ...own, server, local }));
+    parts.push(await startConnect({ ...deps, ...sourcesOf(agent), ...own, server, local, spans }));
   }
   return gateway;
+}
+
+/** Opened first, so that it is closed last, when all spans have ended. */
+async function openTelemetry(
+  { telemetry: settings, gateway }: AgentSettings,
+  deps: McpDeps,
+  parts: Closing[],
+): Promise<Telemetry | undefined> {
+  const service = gateway === undefined ? 'chancery-connect' : 'chancery-gateway';
+  const telemetry = await telemetryFor(settings, service, deps);
+  if (telemetry !== undefined) parts.push(telemetry);
+  return telemetry;
 }
 
 const sourcesOf = ({ svid, bundle, trust }: MemoryKeyAgent) => ({ svid, bundle, ...trust });
@@ -84,7 +101,7 @@ type BoundedGateway = GatewaySettings & Pick<AgentSettings, 'maxRequestBytes' | 
 async function openGateway(
   settings: BoundedGateway,
   agent: MemoryKeyAgent,
-  { deps, parts, count, onSpool }: McpOpening,
+  { deps, parts, count, onSpool, telemetry }: McpOpening & { readonly telemetry: Telemetry | undefined },
 ): Promise<OpenGateway> {
   const record = openRecords(settings, agent, { deps, parts, count, onSpool });
   const sources = sourcesOf(agent);
@@ -100,6 +117,7 @@ async function openGateway(
     record,
     maxRequestBytes: settings.maxRequestBytes,
     counts: new OwnCounts({ ofRates: agent.trust.gateways, ofPlaces: () => 1, monotonic }),
+    spans: telemetry?.spans('server'),
     ensureHeard: ensureHeardWithin(settings.maxStaleness, agent.trust),
   });
   parts.push(gateway);

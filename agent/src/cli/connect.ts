@@ -21,6 +21,8 @@ import { ensureNoAgent } from '../data-dir.ts';
 import { ensurePortsFree } from '../free-ports.ts';
 import type { ConnectOptions } from '../mcp/connect.ts';
 import { MAX_REQUEST_BYTES } from '../mcp/upstream/upstream.ts';
+import { telemetryFor } from '../telemetry/open.ts';
+import type { Telemetry } from '../telemetry/otlp.ts';
 import { heardRevocation } from '../trust/stream/stream-state.ts';
 import { type AttachOptions, attach, readRevocation } from '../workload/attach.ts';
 import { CONFIG_FLAG, configFile, ensureName, ensureServerName } from './flags.ts';
@@ -85,8 +87,7 @@ export const connect = (deps: ConnectCommandDeps): Command => ({
     );
     client?.ready();
     const held = client === undefined || local.kind !== 'stdio' ? local : { ...local, input: client.input };
-    const { maxRequestBytes } = settings;
-    return relay({ server, findTools, local: held, sources, maxRequestBytes }, deps, io);
+    return relay({ server, findTools, local: held, sources, settings }, deps, io);
   },
 });
 
@@ -250,17 +251,21 @@ interface Relay {
   readonly findTools: boolean;
   readonly local: ConnectOptions['local'];
   readonly sources: Sources;
-  readonly maxRequestBytes: number | undefined;
+  readonly settings: Pick<AgentSettings, 'maxRequestBytes' | 'telemetry'>;
 }
 
 async function relay(
-  { server, findTools, local, sources, maxRequestBytes }: Relay,
+  { server, findTools, local, sources, settings }: Relay,
   deps: ConnectCommandDeps,
   io: Io,
 ): Promise<ExitStatus> {
   const { clock, platform, ownUid: uid } = deps;
   const log = deps.logAt(QUIET);
+  const { maxRequestBytes } = settings;
+  const about = { ...deps, log, env: io.env };
+  let telemetry: Telemetry | undefined;
   try {
+    telemetry = await telemetryFor(settings.telemetry, 'chancery-connect', about);
     const { startConnect } = await import('../mcp/connect.ts');
     const running = await startConnect({
       ...sources,
@@ -272,13 +277,14 @@ async function relay(
       platform,
       log,
       maxRequestBytes,
+      spans: telemetry?.spans('client'),
     });
     if (local.kind === 'tcp') io.err(`${server} is at http://127.0.0.1:${running.port}/mcp\n`);
     if (local.kind === 'unix') io.err(`${server} is at unix://${local.path}#/mcp\n`);
     await Promise.race([running.done, aborted(io.signal)]);
     await running.close();
   } finally {
-    await sources.close();
+    await Promise.all([sources.close(), telemetry?.close()]);
   }
   return 0;
 }

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { EvidenceConfig } from '../evidence/index.ts';
 import { ConnectConfig, GatewayConfig } from './mcp.ts';
 import { OutputConfig } from './outputs.ts';
+import { TelemetryConfig } from './telemetry.ts';
 
 const file = z.string().min(1);
 
@@ -53,6 +54,9 @@ export const AgentConfig = z.strictObject({
     .describe(
       'Health and Prometheus metrics: plain HTTP, host:port on loopback; any address with healthOnly.',
     ),
+  telemetry: TelemetryConfig.optional().describe(
+    'Spans and durations of MCP calls for OpenTelemetry; without it OTEL_EXPORTER_OTLP_ENDPOINT counts.',
+  ),
   maxRequestBytes: z
     .int()
     .min(65_536)

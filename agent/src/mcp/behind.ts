@@ -18,6 +18,7 @@ import { States, type StatesOptions } from './gateway/states.ts';
 import { Subscriptions } from './gateway/subscriptions.ts';
 import { Tasks } from './gateway/tasks.ts';
 import { whoOf } from './gateway/whose.ts';
+import type { Spans } from './spans.ts';
 import { httpUpstream } from './upstream/http/http.ts';
 import { commandUpstream } from './upstream/stdio/command.ts';
 import { MAX_REQUEST_BYTES, type Upstream, type UpstreamTarget } from './upstream/upstream.ts';
@@ -46,6 +47,8 @@ export interface SharedOptions extends HeldLimits, StatesOptions {
   readonly record: RecordCall;
   /** The largest message of a client; by default 16 MiB. */
   readonly maxRequestBytes?: number | undefined;
+  /** By default nothing is traced. */
+  readonly spans?: Spans | undefined;
   /** Throws ca_unheard where a new call must not be admitted; by default never. */
   readonly ensureHeard?: (() => void) | undefined;
   /** Of all its servers. */
@@ -88,6 +91,7 @@ export function openBehind(own: ServerOptions, shared: SharedOptions, servers: n
     },
     freeText: own.freeText ?? FREE_TEXT,
     ...{ subscriptions: new Subscriptions(), tasks: new Tasks(clock) },
+    spans: shared.spans,
     ...heldBy(shared, maxRequestBytes, servers),
     ensureHeard: shared.ensureHeard ?? (() => {}),
     states: new States(shared),

@@ -39,6 +39,8 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
     PROTO,
     ...agent('svid trust/state agent.ts'),
   ],
+  'agent/src/mcp/spans.ts': shared('spiffe mcp'),
+  'agent/src/telemetry': [...shared('ground audit mcp'), ...agent('config mcp/spans.ts')],
   'agent/src/mcp/call-event.ts': shared('ground spiffe mcp audit'),
   'agent/src/mcp/wire/answer': shared('text ground policy mcp'),
   'agent/src/mcp/wire': shared('ground unix door mcp'),
@@ -55,6 +57,7 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
   'agent/src/mcp/gateway': [
     ...shared('ground spiffe door keys x509 policy revocation mcp mcp/asking'),
     ...agent('mcp/wire'),
+    ...agent('mcp/spans.ts'),
   ],
   'agent/src/mcp/gateway/peers': [
     ...shared('ground spiffe door health x509 tls revocation policy'),
@@ -63,12 +66,14 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
   'agent/src/mcp/gateway/records': [
     ...shared('ground x509 policy mcp audit'),
     ...agent('mcp/call-event.ts mcp/gateway/judge mcp/gateway'),
+    ...agent('mcp/spans.ts'),
   ],
   'agent/src/mcp/gateway/exchange': [
     ...shared('ground spiffe x509 policy mcp mcp/asking'),
     ...agent('mcp/call-event.ts'),
     ...agent('mcp/wire/answer mcp/wire mcp/upstream mcp/gateway/judge mcp/gateway mcp/gateway/peers'),
     ...agent('mcp/gateway/records'),
+    ...agent('mcp/spans.ts'),
   ],
   'agent/src/mcp/gateway/request': [
     ...shared('ground spiffe x509 policy mcp mcp/asking'),
@@ -76,14 +81,17 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
     ...agent('mcp/wire/answer mcp/wire mcp/upstream'),
     ...agent('mcp/gateway/judge mcp/gateway mcp/gateway/peers mcp/gateway/records'),
     ...agent('mcp/gateway/exchange'),
+    ...agent('mcp/spans.ts'),
   ],
   'agent/src/mcp/connect': [
     ...shared('text ground unix spiffe door x509 tls policy revocation mcp audit'),
     ...agent('mcp/wire/answer mcp/wire'),
+    ...agent('mcp/spans.ts'),
   ],
   'agent/src/mcp/connect/stdio': [
     ...shared('ground mcp'),
     ...agent('mcp/wire/answer mcp/wire mcp/upstream mcp/connect'),
+    ...agent('mcp/spans.ts'),
   ],
   'agent/src/mcp/connect/union': [...shared('ground policy mcp'), ...agent('mcp/connect mcp/connect/stdio')],
   'agent/src/mcp': [
@@ -91,12 +99,14 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
     ...agent('mcp/call-event.ts mcp/wire/answer mcp/wire mcp/upstream mcp/upstream/http mcp/upstream/stdio'),
     ...agent('mcp/gateway mcp/gateway/judge mcp/gateway/peers mcp/gateway/records mcp/gateway/exchange'),
     ...agent('mcp/gateway/request mcp/connect mcp/connect/stdio mcp/connect/union'),
+    ...agent('mcp/spans.ts'),
   ],
   'agent/src/addresses.ts': [...shared('text'), ...agent('mcp/connect')],
   'agent/src/open-mcp.ts': [
     ...shared('text ground unix'),
     ...agent('trust/stream config agent.ts spool outputs'),
     ...agent('mcp/call-event.ts mcp/upstream mcp/upstream/stdio mcp/gateway mcp addresses.ts'),
+    ...agent('telemetry'),
   ],
   'agent/src/health': [...shared('health'), ...agent('spool workload mcp/call-event.ts')],
   'agent/src/status.ts': [
@@ -114,6 +124,7 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
     ...shared('text ground unix cli policy revocation'),
     ...agent('evidence svid trust trust/stream config data-dir.ts agent.ts'),
     ...agent('workload mcp/upstream mcp addresses.ts free-ports.ts run.ts cli/clients'),
+    ...agent('telemetry'),
   ],
   'agent/src/cli/job': [
     ...shared('text ground cli config spiffe'),

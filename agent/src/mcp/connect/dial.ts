@@ -16,6 +16,7 @@ import { saysRevoked } from '@chancery/shared/revocation/revocation.ts';
 import { ensureNotRevoked } from '@chancery/shared/revocation/revocation-set.ts';
 import type { Bundle } from '@chancery/shared/spiffe/bundle.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
+import type { Spans } from '../spans.ts';
 import { onOutcome } from '../wire/answer/outcome.ts';
 import { reasonOf } from '../wire/answer/reason.ts';
 import { CLAIMS, MAX_CLAIM_BYTES, readClaimed, writeClaims } from '../wire/claims.ts';
@@ -31,6 +32,8 @@ export interface DialOptions extends OwnRevocationOptions {
   readonly bundle: Source<Bundle>;
   readonly policy: Source<Policy>;
   readonly log: Log;
+  /** By default nothing is traced. */
+  readonly spans?: Spans | undefined;
 }
 
 export interface Posted {
@@ -75,8 +78,15 @@ export class Dialler {
   readonly #claims: Claims;
   #route: Route | undefined;
 
+  /** The McpServer resource's name. */
+  readonly server: string;
+  /** Undefined without telemetry. */
+  readonly spans: Spans | undefined;
+
   constructor(options: DialOptions) {
     this.#options = options;
+    this.server = options.server;
+    this.spans = options.spans;
     const { svid, bundle, policy, revocations } = options;
     this.#claims = new Claims({
       links: this.#links,

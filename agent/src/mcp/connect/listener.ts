@@ -26,6 +26,7 @@ import type { Dialler, Posted } from './dial.ts';
 import { IdleConnections } from './idle-connections.ts';
 import { tcpCallers, unixCallers } from './local-peer.ts';
 import { Relay } from './relay.ts';
+import { traced } from './traced-request.ts';
 
 export type LocalEndpoint =
   | { readonly kind: 'unix'; readonly path: string }
@@ -72,6 +73,8 @@ const TO_GATEWAY = [
   'mcp-protocol-version',
   'mcp-method',
   'mcp-name',
+  'traceparent',
+  'tracestate',
 ];
 
 /** Throws file_mode, file, unavailable. The caller closes it. */
@@ -173,17 +176,19 @@ interface LocalRequest {
 }
 
 async function answer(
-  { dialler, maxRequestBytes }: ListenerOptions,
+  options: ListenerOptions,
   port: number | undefined,
   { req, res, allowed }: LocalRequest,
 ): Promise<void> {
+  const { dialler, maxRequestBytes } = options;
   ensure(allowed.has(req.socket), 'peer_uid', 'the caller is not this user');
   ensureLocal(req, port);
   ensure(req.url === '/mcp', 'server_unknown', 'another path than the endpoint');
   const method = methodOf(req);
   if (method === 'POST') ensureJson(req);
   const body = method === 'POST' ? await readBody(req, maxRequestBytes) : undefined;
-  new Relay(dialler, { method, headers: chosenHeaders(req, TO_GATEWAY, 'mcp-param-'), body }, res);
+  const posted = { method, headers: chosenHeaders(req, TO_GATEWAY, 'mcp-param-'), body };
+  new Relay(dialler, traced(dialler, posted, { res, maxRequestBytes }), res);
 }
 
 /**

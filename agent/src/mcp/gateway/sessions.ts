@@ -14,6 +14,7 @@ import type { What } from '@chancery/shared/policy/call.ts';
 import type { Attested } from '@chancery/shared/spiffe/attested.ts';
 import type { SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
+import type { OpenSpan } from '../spans.ts';
 import type { Counts, PlaceLimits } from './counts.ts';
 import { type OpenUse, Questions } from './questions.ts';
 
@@ -70,6 +71,8 @@ export interface PendingRequest extends OpenUse {
   readonly makesTask?: boolean | undefined;
   /** The id of the task that it asks about. */
   readonly ofTask?: string | undefined;
+  /** Undefined without telemetry. */
+  readonly span?: OpenSpan | undefined;
   /** Its client has cancelled it. */
   cancelled?: true;
   /** Its end has been recorded. */

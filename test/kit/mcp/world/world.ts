@@ -114,6 +114,7 @@ export interface WorldOptions extends HeldLimits {
   /** By default of a gateway that shares with none. */
   readonly counts?: GatewayOptions['counts'];
   readonly ensureHeard?: GatewayOptions['ensureHeard'];
+  readonly spans?: GatewayOptions['spans'];
 }
 
 export async function startWorld(
@@ -166,6 +167,7 @@ export async function startWorld(
     maxRequestBytes: instead.maxRequestBytes,
     counts: instead.counts ?? countsAlone(),
     ensureHeard: instead.ensureHeard,
+    spans: instead.spans,
   });
   policy.publish(policyFor(gateway.port, tools, 2n, who, rules));
   return {
@@ -192,6 +194,7 @@ export function connectTo(
     log = silentLog,
     maxRequestBytes,
     findTools,
+    spans,
     ...named
   }: {
     /** Undefined for all that the policy has. */
@@ -202,6 +205,7 @@ export function connectTo(
     log?: Log;
     maxRequestBytes?: number;
     findTools?: boolean;
+    spans?: ConnectOptions['spans'];
   } = {},
 ) {
   const { policy, revocations, td } = world;
@@ -215,5 +219,6 @@ export function connectTo(
     log,
     maxRequestBytes,
     findTools,
+    spans,
   });
 }

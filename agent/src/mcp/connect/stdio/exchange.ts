@@ -21,6 +21,7 @@ import { MAX_RESUMPTIONS } from '../relay.ts';
 import { answerTo, drain, failureOf, jsonOf } from './answer.ts';
 import { StdioSession } from './session.ts';
 import { readStream } from './stream.ts';
+import { TracedClient } from './traced.ts';
 
 export interface ExchangesOptions {
   readonly dialler: Dialler;
@@ -47,6 +48,7 @@ const LONGEST_RETRY_MS = 60_000;
 /** Sends the messages of one stdio client. Answers go out by `write` of its options, in any order. */
 export class Exchanges {
   readonly #options: ExchangesOptions;
+  readonly #tracing: TracedClient;
   readonly #skip: (what: string) => void;
   readonly #flights = new Map<Id, Flight>();
   #session: StdioSession | undefined;
@@ -55,7 +57,13 @@ export class Exchanges {
   #renewal: Promise<void> | undefined;
 
   constructor(options: ExchangesOptions) {
-    this.#options = options;
+    const { dialler } = options;
+    this.#tracing = new TracedClient(dialler.spans, dialler.server);
+    const write = (message: Message): boolean => {
+      this.#tracing.answered(message);
+      return options.write(message);
+    };
+    this.#options = { ...options, onDrain: (resume) => options.onDrain(resume), write };
     this.#skip = skippedLog(options.log, 'the gateway');
   }
 
@@ -70,7 +78,8 @@ export class Exchanges {
   }
 
   /** Resolves when the message is answered or accepted. Never rejects: a failure is an answer to the client. */
-  async send(message: Message): Promise<void> {
+  async send(read: Message): Promise<void> {
+    const message = this.#tracing.asked(read);
     if (message.kind !== 'request') return this.#tell(message);
     if (message.method === 'initialize') this.#session = new StdioSession(message);
     const flight = { modern: claimedVersion(message) !== undefined, stop: new AbortController() };
@@ -96,6 +105,7 @@ export class Exchanges {
   /** Gives up open requests and tells the server that the session is over. */
   async end(): Promise<void> {
     for (const { stop } of this.#flights.values()) stop.abort();
+    this.#tracing.close();
     if (this.session === undefined) return;
     const headers = this.sessionHeaders();
     this.#session = undefined;

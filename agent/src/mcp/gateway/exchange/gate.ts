@@ -6,6 +6,7 @@ import type { Request } from '@chancery/shared/mcp/message.ts';
 import type { FreeText } from '@chancery/shared/mcp/results.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
+import type { Spans } from '../../spans.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import { Bodies, type BodyLimits, bodyLimits } from '../bodies.ts';
 import type { Counts } from '../counts.ts';
@@ -38,6 +39,8 @@ export interface Gate {
   /** Binds the state of questions in the modern era to what they are about. */
   readonly states: States;
   readonly tasks: Tasks;
+  /** Undefined without telemetry. */
+  readonly spans?: Spans | undefined;
   /** Throws ca_unheard if what the CA says may have changed too long ago. */
   readonly ensureHeard: () => void;
 }

@@ -8,6 +8,7 @@ import type { Message, Response } from '@chancery/shared/mcp/message.ts';
 import type { Allowed, Denied } from '@chancery/shared/policy/decision.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
 import { bounded, type CallEvent, type RecordCall, sha256 } from '../../call-event.ts';
+import { endOf } from '../../spans.ts';
 import type { Question } from '../questions.ts';
 import type { PendingRequest, Session } from '../sessions.ts';
 import { type AskedBy, askedFields, inputFields } from './asked.ts';
@@ -133,6 +134,7 @@ export class CallRecorder {
   /** Records an answer, without delaying it. `text` is what is forwarded. */
   answered(peer: VerifiedSvid, asked: PendingRequest, response: Response, text: string): void {
     if (endedBefore(asked)) return;
+    asked.span?.end(endOf(response));
     const latencyMs = performance.now() - asked.startedMs;
     const result = response.error === undefined;
     const event = (): CallEvent => ({
@@ -156,18 +158,12 @@ export class CallRecorder {
   /** Records the end of a call without an answer, with what is known of it. */
   unanswered(peer: Caller, asked: PendingRequest, outcome: Unanswered, detail?: string): void {
     if (endedBefore(asked)) return;
+    asked.span?.end({ error: outcome === 'error' ? 'upstream' : outcome });
     const latencyMs = performance.now() - asked.startedMs;
     const { method, what, requestId } = asked;
     const from = outcome === 'abandoned' ? 'client' : 'server';
-    this.#note(peer, asked.recordId, 'answered', {
-      from,
-      method,
-      ...named(what),
-      requestId,
-      outcome,
-      detail,
-      latencyMs,
-    });
+    const fields = { from, method, ...named(what), requestId, outcome, detail, latencyMs } as const;
+    this.#note(peer, asked.recordId, 'answered', fields);
   }
 
   /** An answer of the client inside its request (2026-07-28, "Multi Round-Trip Requests"). */

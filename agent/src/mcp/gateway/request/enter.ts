@@ -4,7 +4,7 @@
  * the decision is recorded and the message is forwarded. An approval belongs before: nothing may wait inside that turn.
  */
 import type { ServerResponse } from 'node:http';
-import { ensure, type IdentityError } from '@chancery/shared/ground/errors.ts';
+import { ensure, type IdentityError, refusalOf } from '@chancery/shared/ground/errors.ts';
 import type { Retry } from '@chancery/shared/mcp/asking/rounds.ts';
 import type { Era } from '@chancery/shared/mcp/era.ts';
 import type { Message, Request } from '@chancery/shared/mcp/message.ts';
@@ -13,12 +13,13 @@ import { decideServer } from '@chancery/shared/policy/decide.ts';
 import { closed, type Denied } from '@chancery/shared/policy/decision.ts';
 import { aboveRate, demandsOn } from '@chancery/shared/policy/rate/demands.ts';
 import type { VerifiedSvid } from '@chancery/shared/x509/verify/svid.ts';
+import type { OpenSpan } from '../../spans.ts';
 import { denial, writeJson } from '../../wire/answer/reply.ts';
 import type { Gate } from '../exchange/gate.ts';
 import { ensureEra } from '../judge/era.ts';
 import { judge, type Verdict } from '../judge/judge.ts';
 import type { Question } from '../questions.ts';
-import type { Ruling } from '../records/fields.ts';
+import { named, type Ruling } from '../records/fields.ts';
 import {
   addPending,
   ensureNew,
@@ -49,6 +50,8 @@ export interface Entering extends Pick<Begun, 'ensureStands'> {
   readonly bytes: number;
   /** Set if the body was dropped to make room. */
   readonly lost: () => IdentityError | undefined;
+  /** Begun when the message was read; undefined without telemetry, and for a client's response. */
+  readonly span?: OpenSpan | undefined;
 }
 
 /**
@@ -57,7 +60,7 @@ export interface Entering extends Pick<Begun, 'ensureStands'> {
  * what `ensureStands` throws.
  */
 export async function enter(gate: Gate, entering: Entering): Promise<Message | undefined> {
-  const { message, peer, pending, seen } = entering;
+  const { message, peer, pending, seen, span } = entering;
   let asked: PendingRequest | undefined;
   let forwarded: Message | undefined;
   const decide = (recordId: string): Ruling => {
@@ -70,9 +73,9 @@ export async function enter(gate: Gate, entering: Entering): Promise<Message | u
       ofTask,
       ...ruling
     } = rulingOn(gate, entering);
-    forwarded = passing;
+    forwarded = span?.onward(passing) ?? passing;
     if (ruling.decision.allow && message.kind === 'request') {
-      asked = { ...askedBy(message, recordId, ruling), listens, makesTask, ofTask };
+      asked = { ...askedBy(message, recordId, ruling), span, listens, makesTask, ofTask };
       remember(gate, entering, asked);
       noteSubscription(gate, entering, asked, subscribes);
     }
@@ -83,10 +86,22 @@ export async function enter(gate: Gate, entering: Entering): Promise<Message | u
     seen.recordId = recordId;
     seen.what = whatOf(ruling);
     seen.session = ruling.session;
-    if (ruling.decision.allow) return forwarded;
+    span?.decided({
+      record: recordId,
+      rule: ruling.decision.rule,
+      ...named(ruling.use),
+      ...answerOf(ruling),
+    });
+    if (ruling.decision.allow) {
+      // A notification has no answer, so it ends when it is on its way.
+      if (asked === undefined) span?.end({});
+      return forwarded;
+    }
+    span?.end({ error: 'denied' });
     deny(entering, { ...ruling, decision: ruling.decision }, recordId);
     return undefined;
   } catch (error) {
+    span?.end({ error: refusalOf(error, 'internal', 'the gateway failed').code });
     if (asked !== undefined) pending.delete(asked.requestId);
     throw error;
   }
@@ -148,6 +163,13 @@ function askedBy(
 ): PendingRequest {
   const { round } = ruling;
   return { recordId, requestId, method, what: whatOf(ruling), round, startedMs: performance.now() };
+}
+
+function answerOf({ decision }: Pick<Ruling, 'decision'>): {
+  readonly decision: 'allowed' | 'observed' | 'denied';
+} {
+  if (!decision.allow) return { decision: 'denied' };
+  return { decision: decision.observed === true ? 'observed' : 'allowed' };
 }
 
 /** Without the arguments: the request may be open for hours. */

@@ -13,6 +13,8 @@ test('the head is read once, into names', () => {
     'mcp-session-id': 's',
     'last-event-id': '7',
     'mcp-param-city': 'Rome',
+    traceparent: 't',
+    tracestate: 'a=b',
     'x-mcp-param-city': 'Milan',
     accept: 'Text/Event-Stream',
     expect: '100-continue',
@@ -25,6 +27,7 @@ test('the head is read once, into names', () => {
     lastEventId: '7',
     accept: 'text/event-stream',
     params: { 'mcp-param-city': 'Rome' },
+    trace: { traceparent: 't', tracestate: 'a=b' },
     expects: true,
     bytes: 12,
   });
@@ -32,7 +35,8 @@ test('the head is read once, into names', () => {
 
 test('what is not there is undefined, and no body is a body of no bytes', () => {
   const mcp = { version: undefined, method: undefined, name: undefined };
-  const absent = { session: undefined, lastEventId: undefined };
+  const trace = { traceparent: undefined, tracestate: undefined };
+  const absent = { session: undefined, lastEventId: undefined, trace };
   const rest = { accept: '', params: {}, expects: false, bytes: 0 };
   expect(head({}, 'GET')).toEqual({ method: 'GET', mcp, ...absent, ...rest });
 });

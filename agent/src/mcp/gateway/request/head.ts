@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import type { McpHeaders } from '@chancery/shared/mcp/era.ts';
+import type { TraceHeaders } from '../../spans.ts';
 import { header } from '../../wire/http-body.ts';
 
 export interface Head {
@@ -13,6 +14,8 @@ export interface Head {
   readonly accept: string;
   /** `Mcp-Param-*`: the only headers of a client that are forwarded, since the server compares them (2026-07-28). */
   readonly params: Readonly<Record<string, string>>;
+  /** W3C Trace Context; what the body says comes first. */
+  readonly trace: TraceHeaders;
   /** The client waits for 100 Continue before it sends the body. */
   readonly expects: boolean;
   /** The length of the body; undefined if the head does not say it. */
@@ -35,6 +38,7 @@ export function readHead(req: IncomingMessage): Head {
     lastEventId: header(req, 'last-event-id'),
     accept: (header(req, 'accept') ?? '').toLowerCase(),
     params,
+    trace: { traceparent: header(req, 'traceparent'), tracestate: header(req, 'tracestate') },
     expects: expect !== undefined,
     bytes: coding === undefined ? Number(length) : undefined,
   };

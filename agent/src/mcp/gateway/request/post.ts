@@ -1,9 +1,10 @@
 /** POST: reads one message of a client, decides it, records it, and only then forwards it. */
 import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { readRetry } from '@chancery/shared/mcp/asking/rounds.ts';
-import { headersFor, legacyHeaders, readEra } from '@chancery/shared/mcp/era.ts';
+import { claimedVersion, headersFor, legacyHeaders, readEra } from '@chancery/shared/mcp/era.ts';
 import { type Message, type Notification, readMessage } from '@chancery/shared/mcp/message.ts';
 import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
+import type { OpenSpan } from '../../spans.ts';
 import { CANCELLED, cancelledId } from '../../upstream/numbering.ts';
 import type { Outbound } from '../../upstream/upstream.ts';
 import { ensureJson } from '../../wire/http-body.ts';
@@ -90,15 +91,34 @@ function readEntering(gate: Gate, asking: Asking, { bytes, hold }: Body): Enteri
   hold.onLost((why) => {
     reason = why;
   });
-  const whose = { peer, res, session, pending, seen, ensureStands };
+  const span = spanOf(gate, asking, message, session);
+  const whose = { peer, res, session, pending, seen, ensureStands, span };
   const about = { message: retry?.request ?? message, retry, question };
   return { ...about, era, ...whose, bytes: bytes.length, lost: () => reason };
 }
 
-function outboundOf({ head, peer }: Asking, { era, session }: Entering, message: Message): Outbound {
-  const headers =
-    era === 'modern' ? { ...headersFor(message), ...head.params } : legacyHeaders(head.mcp.version);
-  return { caller: peer.id, era, message, session: session?.upstream, headers };
+/** A client's response belongs to a request of the server, which is not traced. */
+function spanOf(
+  { spans, server }: Gate,
+  { peer, head }: Asking,
+  message: Message,
+  session: Session | undefined,
+): OpenSpan | undefined {
+  if (message.kind === 'response') return undefined;
+  const version = claimedVersion(message) ?? head.mcp.version;
+  return spans?.begin({
+    server,
+    message,
+    headers: head.trace,
+    caller: peer.id,
+    session: session?.id,
+    version,
+  });
+}
+
+function outboundOf({ head, peer }: Asking, { era, session, span }: Entering, message: Message): Outbound {
+  const own = era === 'modern' ? { ...headersFor(message), ...head.params } : legacyHeaders(head.mcp.version);
+  return { caller: peer.id, era, message, session: session?.upstream, headers: { ...own, ...span?.headers } };
 }
 
 /** Notes a cancelled request: what the server still sends for it is no answer (2025-11-25, "Cancellation"). */
