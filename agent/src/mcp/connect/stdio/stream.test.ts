@@ -56,6 +56,27 @@ test.each([
   expect(places).toEqual([place]);
 });
 
+test('after a pause an event may come in many pieces', async () => {
+  takes = false;
+  const piece = Promise.withResolvers<void>();
+  const reading = readStream(
+    await answers.answer((_req, res) => {
+      res.writeHead(200, { 'content-type': STREAM }).write(data(note));
+      piece.promise.then(() => {
+        res.write(data(note).slice(0, 8));
+        setTimeout(() => res.end(data(note).slice(8)), 20);
+      });
+    }),
+    sink,
+  );
+  await expect.poll(() => resume !== undefined).toBe(true);
+  takes = true;
+  resume?.();
+  piece.resolve();
+  await reading;
+  expect(messages).toHaveLength(2);
+});
+
 test('an answer that cannot be read fails its request, and the stream goes on', async () => {
   await read(data({ jsonrpc: '2.0', id: 7, result: 'text' }) + data(note));
   const message = expect.stringMatching(/could not be read: the result is not an object/);

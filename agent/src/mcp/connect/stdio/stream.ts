@@ -49,7 +49,11 @@ export function readStream(response: IncomingMessage, sink: StreamSink): Promise
       reader.push(chunk);
       if (flowing) return;
       response.pause();
-      sink.onDrain(() => response.resume());
+      sink.onDrain(() => {
+        // Until the next event, which may need many more pieces.
+        flowing = true;
+        response.resume();
+      });
     });
     const broken = (): void => reject(brokeOff());
     response.once('end', resolve);

@@ -201,6 +201,25 @@ test('what is held of half an event is counted, and freed once it is whole', asy
   expect(back.held.now).toBe(0);
 });
 
+test('after a pause an event may come in many pieces', async () => {
+  back.takes = false;
+  const [go, rest] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  await receive((_req, res) => {
+    res.writeHead(200, { 'content-type': STREAM }).write(data({ method: 'one' }));
+    const more = data({ method: 'two' });
+    go.promise.then(() => res.write(more.slice(0, 8)));
+    rest.promise.then(() => res.end(more.slice(8)));
+  }, LISTENING);
+  await expect.poll(() => back.resume !== undefined).toBe(true);
+  back.takes = true;
+  back.resume?.();
+  go.resolve();
+  await expect.poll(() => back.held.now).toBeGreaterThanOrEqual(8);
+  rest.resolve();
+  await back.over;
+  expect(back.messages).toMatchObject([{ method: 'one' }, { method: 'two' }]);
+});
+
 test('a slow client slows its server down', async () => {
   back.takes = false;
   const go = Promise.withResolvers<void>();

@@ -66,7 +66,11 @@ export function receiveStream(
     if (events.flowing) return;
     // A slow client slows its server down instead of filling the gateway's memory.
     response.pause();
-    back.onDrain(() => response.resume());
+    back.onDrain(() => {
+      // Until the next event, which may need many more pieces.
+      events.flowing = true;
+      response.resume();
+    });
   });
   const over = (how: string): void => {
     if (!events.end())
