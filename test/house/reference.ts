@@ -2,6 +2,7 @@
 import { agentProgram } from '@chancery/agent/cli/program.ts';
 import { AgentConfig } from '@chancery/agent/config/schema.ts';
 import { createAgentMetrics } from '@chancery/agent/health/metrics.ts';
+import { WIRE } from '@chancery/agent/mcp/wire/answer/reply.ts';
 import { caProgram } from '@chancery/ca/cli/program.ts';
 import { CaConfig } from '@chancery/ca/config.ts';
 import { createMetrics, type MetricSources } from '@chancery/ca/health/metrics.ts';
@@ -83,6 +84,14 @@ function errorsPage(): string {
       'The peer gets the gRPC status and a sentence that many codes share, so that it does not learn the reason. ' +
       'On the admin socket the operator gets the detail.',
     ...tables,
+    '## Over MCP',
+    'What a client of MCP gets instead, from `connect` or the gateway. A denied call is in an HTTP 200, with -31403, ' +
+      'or -31429 above a rate ([a denied call](mcp.md#a-denied-call)). Any other code is HTTP 500, -32603.',
+    [
+      '| code | HTTP status | JSON-RPC code |',
+      '|---|---|---|',
+      ...Object.entries(WIRE).map(([code, [status, rpc]]) => `| \`${code}\` | ${status} | ${rpc} |`),
+    ].join('\n'),
   );
 }
 

@@ -101,6 +101,15 @@ describe('a call', () => {
     expect(methods()).not.toContain('tools/call');
   });
 
+  test('above its rate is denied for now, and says until when', async () => {
+    const rate = { calls: '1/h', burst: 1 };
+    world.policy.publish(policyFor(world.gateway.port, { allow: ['echo'] }, 3n, [TRIAGE], { rate }));
+    await client.call('echo', {});
+    await expect(client.call('echo', {})).rejects.toThrow(
+      refusal('mcp_call', /^triage lets \S+ call tool echo .+; try again in \d+ s \(decision .+\)$/),
+    );
+  });
+
   test.each([
     [{ progress: 3, total: 10, message: 'rows' }, 'rows (3 of 10)'],
     [{ progress: 3 }, '3'],

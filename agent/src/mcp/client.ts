@@ -19,7 +19,7 @@ import { drain, failureOf } from './connect/stdio/answer.ts';
 import { Exchanges } from './connect/stdio/exchange.ts';
 import { CANCELLED } from './upstream/numbering.ts';
 import { ALLOWED, type Allowed, MAX_ASKED, MAX_TOLD_BYTES, readAllowed, writeAsked } from './wire/allowed.ts';
-import { DENIED } from './wire/answer/reply.ts';
+import { DENIED, TOO_MANY } from './wire/answer/reply.ts';
 import { BY_NAME } from './wire/endpoint.ts';
 import { header, readBody } from './wire/http-body.ts';
 
@@ -240,14 +240,16 @@ function reasonIn(body: Uint8Array): string {
 }
 
 function whyDenied({ data, message }: RpcError): string {
-  const { reason, decisionId } = isJsonObject(data) ? data : ({} as JsonObject);
-  const says = typeof reason === 'string' ? reason : message;
+  const { reason, decisionId, retryAfterMs } = isJsonObject(data) ? data : ({} as JsonObject);
+  const again = typeof retryAfterMs === 'number' ? `; try again in ${Math.ceil(retryAfterMs / 1000)} s` : '';
+  const says = `${typeof reason === 'string' ? reason : message}${again}`;
   return typeof decisionId === 'string' ? `${says} (decision ${decisionId})` : says;
 }
 
-/** Throws mcp_call. */
+/** Throws mcp_call, also for a call that is denied for now, above a rate. */
 function ensureNotDenied({ error }: Pick<Response, 'error'>): void {
-  if (error?.code === DENIED) throw new IdentityError('mcp_call', whyDenied(error));
+  if (error?.code === DENIED || error?.code === TOO_MANY)
+    throw new IdentityError('mcp_call', whyDenied(error));
 }
 
 /** Throws mcp_call, mcp_upstream. */

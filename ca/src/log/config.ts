@@ -24,7 +24,10 @@ export const AuditConfig = z.strictObject({
       'Folder on another machine or mount for copies of checkpoints; it must exist. Relative to this file.',
     ),
   checkpointWebhook: Webhook.optional().describe('Who is sent copies of checkpoints.'),
-  copyEvery: duration('1h').describe('The shortest time between two copies, to each of the two.'),
+  copyEvery: duration('1h').describe(
+    'The shortest time between two copies, to each of the two. Above 2h, raise the 3h of the alert ' +
+      'ChanceryCheckpointUncopied, too.',
+  ),
   keep: text(DURATION)
     .transform(by(parseDuration))
     .refine((seconds) => seconds >= DAY, 'at least 1d is expected')

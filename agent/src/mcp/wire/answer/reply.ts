@@ -11,8 +11,11 @@ import {
 } from '@chancery/shared/mcp/message.ts';
 import type { Denied } from '@chancery/shared/policy/decision.ts';
 
-/** Codes of JSON-RPC (section 5.1), of MCP 2026-07-28, and our own, which are outside -32768..-32000. */
-const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number] } = {
+/**
+ * The HTTP status and the JSON-RPC code of each refusal that a client of MCP can meet; of others, 500 and -32603. Codes
+ * are those of JSON-RPC (section 5.1), of MCP 2026-07-28, and our own, which are outside -32768..-32000.
+ */
+export const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number] } = {
   mcp_parse: [400, -32600],
   mcp_size: [413, -32600],
   mcp_media: [415, -32600],
@@ -44,7 +47,7 @@ const WIRE: { readonly [code in Refusal]?: readonly [status: number, rpc: number
 };
 export const DENIED = -31403;
 /** Denied for now: the caller is above a rate. */
-const TOO_MANY = -31429;
+export const TOO_MANY = -31429;
 /** JSON-RPC 2.0 section 5.1, "Parse error". */
 const NO_JSON = -32700;
 
