@@ -51,7 +51,7 @@ describe('a set is refused', () => {
   test.each<[string, readonly string[], RegExp]>([
     ['with a kind that is none', [IDENTITY.replace('Identity', 'Role')], /^a\.yaml:1: kind: /],
     ['with a document that is a list', ['- a\n'], /^a\.yaml:1: /],
-    ['with a key that means nothing', [`${ACCESS}rate: 60/m\n`], /^a\.yaml:6: unknown key rate$/],
+    ['with a key that means nothing', [`${ACCESS}speed: 60/m\n`], /^a\.yaml:6: unknown key speed$/],
     ['with a key twice', [`${IDENTITY}name: other\n`], /^a\.yaml:5: this key is set twice$/],
     ['with an alias', [`${IDENTITY}when: &a "true"\nx509: { dnsNames: [*a] }\n`], /^a\.yaml:.*alias/i],
     ['with what is no YAML', ['kind: [\n'], /^a\.yaml:2: /],
@@ -92,11 +92,11 @@ describe('a set is refused', () => {
 
   test('with every problem of every file at once', async () => {
     const first = IDENTITY.replace('unix', 'aws').replace('prod', 'test');
-    const second = `${SERVER}---\n${SERVER}---\n${ACCESS.replace('github', 'gitlab')}rate: 1\n`;
+    const second = `${SERVER}---\n${SERVER}---\n${ACCESS.replace('github', 'gitlab')}speed: 1\n`;
     await expect(read(first, second)).rejects.toThrow(
       refusal(
         'resource',
-        /^a\.yaml:1: id .*\na\.yaml:3: platform aws .*\nb\.yaml:7: .* defined .*\nb\.yaml:16: unknown key rate$/,
+        /^a\.yaml:1: id .*\na\.yaml:3: platform aws .*\nb\.yaml:7: .* defined .*\nb\.yaml:16: unknown key speed$/,
       ),
     );
   });
