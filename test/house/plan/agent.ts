@@ -93,7 +93,10 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
     ...agent('mcp/wire/answer mcp/wire mcp/upstream mcp/connect'),
     ...agent('mcp/spans.ts'),
   ],
-  'agent/src/mcp/connect/union': [...shared('ground policy mcp'), ...agent('mcp/connect mcp/connect/stdio')],
+  'agent/src/mcp/connect/union': [
+    ...shared('ground policy mcp mcp/asking'),
+    ...agent('mcp/connect mcp/connect/stdio'),
+  ],
   'agent/src/mcp': [
     ...shared('text ground spiffe door x509 tls policy revocation mcp'),
     ...agent('mcp/call-event.ts mcp/wire/answer mcp/wire mcp/upstream mcp/upstream/http mcp/upstream/stdio'),

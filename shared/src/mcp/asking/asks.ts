@@ -11,6 +11,9 @@ import { pick } from '../results.ts';
 /** The kinds of questions. Each mode of an elicitation is a kind: a URL takes the user elsewhere. */
 export type Asks = 'sampling' | 'elicitation' | 'elicitation-url' | 'roots';
 
+/** The method of both modes. */
+export const ELICIT = 'elicitation/create';
+
 /**
  * Of a question, by its method and parameters. Undefined for any other, and for one that would be a task of the client,
  * whose end the server would ask for later.
@@ -19,7 +22,7 @@ export function asksOf(method: string, params: JsonObject = {}): Asks | undefine
   if (params['task'] !== undefined) return undefined;
   if (method === 'sampling/createMessage') return 'sampling';
   if (method === 'roots/list') return 'roots';
-  if (method !== 'elicitation/create') return undefined;
+  if (method !== ELICIT) return undefined;
   const { mode = 'form' } = params;
   if (mode === 'form') return 'elicitation';
   return mode === 'url' ? 'elicitation-url' : undefined;

@@ -55,7 +55,7 @@ export type Line = Readonly<Record<string, unknown>> & {
   readonly method?: string;
   // biome-ignore lint/suspicious/noExplicitAny: what a test expects of it, and then asserts
   readonly result?: any;
-  readonly error?: { readonly code: number; readonly message: string };
+  readonly error?: { readonly code: number; readonly message: string; readonly data?: unknown };
 };
 
 /** A client that writes messages and keeps what it is told. */
@@ -126,7 +126,9 @@ export function reachOf(world: World, names: readonly string[], version: bigint)
   const address = `127.0.0.1:${world.gateway.port}`;
   const named = names.map((name) => McpServer.parse({ kind: 'McpServer', name, identity: TOOLS, address }));
   const all = { allow: ['*'] };
-  const rules = { tools: all, prompts: all, resources: { allow: ['**'] }, completion: all, logging: 'debug' };
+  const asks = { elicitation: { ...all, modes: ['form', 'url'] } };
+  const lists = { tools: all, prompts: all, resources: { allow: ['**'] }, subscriptions: { allow: ['**'] } };
+  const rules = { ...lists, ...asks, completion: all, logging: 'debug' };
   const access = { kind: 'Access', name: 'triage', who: [TRIAGE], servers: names, ...rules };
   return compilePolicy([...named, Access.parse(access)], version);
 }

@@ -2,7 +2,6 @@
  * What servers ask the client for: sampling, elicitation, roots. Each answer goes to the server that asked, which the
  * client's user is told.
  */
-import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import {
   errorResponse,
   type Id,
@@ -11,6 +10,7 @@ import {
   type Response,
 } from '@chancery/shared/mcp/message.ts';
 import type { Link } from './link.ts';
+import { shownQuestion } from './shown.ts';
 
 interface Open {
   readonly link: Link;
@@ -44,7 +44,7 @@ export class Asks {
     if (open >= MAX_OPEN) return refuse(-31503, `${MAX_OPEN} requests of this server are open`);
     const own = `${server}-${++this.#last}`;
     this.#open.set(own, { link, server, id });
-    return this.#write({ ...request, id: own, params: labelled(server, params) });
+    return this.#write({ ...request, id: own, ...shownQuestion(server, { method, params }) });
   }
 
   /** The client's answer. One that nobody asked for is dropped. */
@@ -71,10 +71,4 @@ export class Asks {
     this.#open.delete(requestId);
     return this.#write({ kind: 'notification', method: 'notifications/cancelled', params: { requestId } });
   }
-}
-
-/** The message of an elicitation is what the user sees. */
-function labelled(server: string, params: JsonObject | undefined): JsonObject | undefined {
-  const message = params?.['message'];
-  return typeof message === 'string' ? { ...params, message: `${server}: ${message}` } : params;
 }

@@ -3,8 +3,9 @@
  * that no server can look like another.
  */
 import { isJsonObject, type Json, type JsonObject } from '@chancery/shared/ground/json.ts';
+import { asksByUrl, ELICIT } from '@chancery/shared/mcp/asking/asks.ts';
 import type { ListMethod } from '@chancery/shared/mcp/lists.ts';
-import type { Notification } from '@chancery/shared/mcp/message.ts';
+import type { Notification, Response, RpcError } from '@chancery/shared/mcp/message.ts';
 import { shownName, shownUri } from '@chancery/shared/mcp/union-name.ts';
 
 interface Kind {
@@ -74,14 +75,55 @@ function withUi(server: string, { _meta: meta }: JsonObject): JsonObject {
 
 /** The result of a request to one server, with its links and resources under their shown URIs. */
 export function shownResult(server: string, result: JsonObject): JsonObject {
-  const { content, contents, messages } = result;
+  const { content, contents, messages, inputRequests } = result;
   return {
     ...result,
     ...(Array.isArray(content) ? { content: content.map((each) => shownBlock(server, each)) } : {}),
     ...(Array.isArray(contents) ? { contents: contents.map((each) => shownBody(server, each)) } : {}),
     ...(Array.isArray(messages) ? { messages: messages.map((each) => shownTurn(server, each)) } : {}),
+    ...(isJsonObject(inputRequests) ? { inputRequests: shownInputs(server, inputRequests) } : {}),
     ...withUi(server, result),
   };
+}
+
+/** The questions of a result that needs input. The client's answers have the same keys. */
+function shownInputs(server: string, inputs: JsonObject): JsonObject {
+  const shown = Object.entries(inputs).map(([key, each]) => {
+    if (!isJsonObject(each)) return [key, each] as const;
+    return [key, { ...each, ...shownQuestion(server, each) }] as const;
+  });
+  return Object.fromEntries(shown);
+}
+
+/** What a server asks the client for. The message of an elicitation is what the user sees. */
+export function shownQuestion(
+  server: string,
+  { method, params }: { readonly method?: Json; readonly params?: Json | undefined },
+): { readonly params?: JsonObject } {
+  if (method === ELICIT) return { params: elicitation(server, isJsonObject(params) ? params : {}) };
+  return isJsonObject(params) ? { params } : {};
+}
+
+/** One without a message would be shown as nobody's. */
+function elicitation(server: string, params: JsonObject): JsonObject {
+  const { message } = params;
+  const shown = typeof message === 'string' ? `${server}: ${message}` : server;
+  return { ...params, message: shown, ...ownElicitation(server, params) };
+}
+
+/** Servers do not see this id again, and two of them may have the same. */
+function ownElicitation(server: string, { elicitationId: id }: JsonObject): JsonObject {
+  return typeof id === 'string' ? { elicitationId: `${server}/${id}` } : {};
+}
+
+/** The error of a server. One may ask the user to open URLs. */
+export function shownError(server: string, response: Response & { readonly error: RpcError }): RpcError {
+  const { error } = response;
+  const { data } = error;
+  const elicitations = isJsonObject(data) ? data['elicitations'] : undefined;
+  if (!asksByUrl(response) || !isJsonObject(data) || !Array.isArray(elicitations)) return error;
+  const shown = elicitations.map((each) => (isJsonObject(each) ? elicitation(server, each) : each));
+  return { ...error, data: { ...data, elicitations: shown } };
 }
 
 function shownTurn(server: string, turn: Json): Json {

@@ -31,7 +31,7 @@ import { CALL, FIND, foundIn, insteadOf, realCall } from './find.ts';
 import type { Link } from './link.ts';
 import { Member, within } from './member.ts';
 import { pageOf } from './pages.ts';
-import { isList, LISTS, shownNotification, shownResult } from './shown.ts';
+import { isList, LISTS, shownError, shownNotification, shownResult } from './shown.ts';
 import { type Hello, helloOf, resultInEra } from './speech.ts';
 import { isForOne, targetOf } from './targets.ts';
 
@@ -141,9 +141,10 @@ export class Union {
     const real = this.#isOurs(request, CALL) ? { method, params: realCall(params) } : request;
     const target = await targetOf(real, this.#members);
     const response = await target.member.ask(target.asked, signal);
+    const { server } = target.member;
     return response.result === undefined
-      ? { ...response, id }
-      : say(shownResult(target.member.server, response.result));
+      ? { ...response, id, error: shownError(server, response) }
+      : say(shownResult(server, response.result));
   }
 
   async #tell({ method, params }: Notification): Promise<void> {
