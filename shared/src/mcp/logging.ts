@@ -6,6 +6,8 @@ import { ensure } from '../ground/errors.ts';
 import { isJsonObject } from '../ground/json.ts';
 import type { Notification, Request } from './message.ts';
 
+/** The request of the legacy era. */
+export const SET_LEVEL = 'logging/setLevel';
 export const LOG = 'notifications/message';
 const LEVEL_KEY = 'io.modelcontextprotocol/logLevel';
 

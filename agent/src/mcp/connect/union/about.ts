@@ -18,11 +18,13 @@ export function aboutUnion({ era, version }: Hello, members: readonly Member[]):
     )
     .toSorted((a, b) => (a.server < b.server ? -1 : 1));
   const common = {
-    capabilities: CAPABILITIES,
     serverInfo: SERVER_INFO,
     ...(told.length === 0 ? {} : { instructions: joinedInstructions(told) }),
   };
-  if (era === 'legacy') return { protocolVersion: version, ...common };
+  if (era === 'legacy') {
+    const capabilities = { ...CAPABILITIES, resources: { ...CHANGES, subscribe: true } };
+    return { protocolVersion: version, ...common, capabilities };
+  }
   const { logging: _, ...capabilities } = CAPABILITIES;
   return {
     supportedVersions: [...MODERN_VERSIONS],

@@ -3,10 +3,11 @@
  * that it gave last.
  */
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
-import { IdentityError } from '@chancery/shared/ground/errors.ts';
+import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { isJsonObject, type JsonObject } from '@chancery/shared/ground/json.ts';
 import type { Era } from '@chancery/shared/mcp/era.ts';
 import type { ListMethod } from '@chancery/shared/mcp/lists.ts';
+import { SET_LEVEL } from '@chancery/shared/mcp/logging.ts';
 import type { Notification, Request, Response } from '@chancery/shared/mcp/message.ts';
 import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
 import { isListed, type Listed, NOTHING, readList } from './catalog.ts';
@@ -19,6 +20,8 @@ export interface MemberOptions extends Omit<LinkOptions, 'onMessage' | 'onStream
   readonly hello: Hello;
   /** A request or a notification of the server. False asks for a pause. */
   onMessage(message: Request | Notification, link: Link): boolean;
+  /** The parameters of the client's `logging/setLevel`. Undefined if it set none. */
+  level(): JsonObject | undefined;
   /** Another list than before may be shown. */
   onChanged(methods: readonly ListMethod[]): void;
 }
@@ -87,7 +90,10 @@ export class Member {
     }
     const up: Up | undefined = this.#up;
     if (up === undefined)
-      throw new IdentityError('mcp_upstream', `the MCP server ${server} does not answer: ${this.#why}`);
+      throw new IdentityError(
+        'mcp_upstream',
+        `the MCP server ${server} does not answer: ${this.#why}; the call was not sent`,
+      );
     const response = await up.link.ask({ method, params: inEra(params, hello, up.era) }, signal);
     if (isAway(response)) this.#suspect();
     return response;
@@ -125,6 +131,7 @@ export class Member {
       this.#outcome = Promise.withResolvers();
       if (this.#up !== undefined) {
         wait = FIRST_WAIT_SECONDS;
+        this.#tellLevel(this.#up);
         this.#options.onChanged(ALL);
         await this.#whileUp(this.#up);
         if (this.#stopped.signal.aborted) return;
@@ -153,7 +160,7 @@ export class Member {
     for (const era of eras) {
       const response = await this.#inTime((signal) => link.ask(greeting(hello, era), signal));
       if (response?.result !== undefined) return this.#begun(link, era, response.result);
-      this.#why = response?.error?.message ?? `no answer within ${ANSWER_SECONDS} s`;
+      this.#why = await this.#reasonOf(response);
       if (response === undefined || !isOfOtherEra(response)) break;
     }
     void link.end();
@@ -172,6 +179,23 @@ export class Member {
       capabilities: isJsonObject(capabilities) ? capabilities : {},
       instructions: typeof instructions === 'string' ? instructions : '',
     };
+  }
+
+  /** A server that comes, or comes back, does not know what the client asked for before. */
+  #tellLevel({ link, era, capabilities }: Up): void {
+    const params = this.#options.level();
+    if (params === undefined || era === 'modern' || capabilities['logging'] === undefined) return;
+    void this.#inTime((signal) => link.ask({ method: SET_LEVEL, params }, signal));
+  }
+
+  /** Where an outcome is unknown, it is that of our own request: the message says more than is true of a call. */
+  async #reasonOf(response: Response | undefined): Promise<string> {
+    const error = response?.error;
+    if (error === undefined) return `no answer within ${ANSWER_SECONDS} s`;
+    if (!isJsonObject(error.data) || error.data['outcome'] !== 'unknown') return error.message;
+    const says = 'the connection to it ended before its answer';
+    const why = await this.#options.dialler.explain(new IdentityError('mcp_upstream', says));
+    return isRefusal(why) ? why.message : says;
   }
 
   /** Resolves when the server does not answer any more. Its open requests end by themselves. */
@@ -211,10 +235,12 @@ export class Member {
     this.#isChecking = true;
     const asked =
       up.era === 'legacy' ? { method: 'ping', params: undefined } : greeting(this.#options.hello, up.era);
-    void this.#inTime((signal) => up.link.ask(asked, signal)).then((response) => {
+    void this.#inTime((signal) => up.link.ask(asked, signal)).then(async (response) => {
       this.#isChecking = false;
-      if (response === undefined || !isAway(response) || this.#up !== up) return;
-      this.#why = response.error?.message ?? '';
+      if (response === undefined || !isAway(response)) return;
+      const why = await this.#reasonOf(response);
+      if (this.#up !== up) return;
+      this.#why = why;
       this.#onDown();
     });
   }

@@ -3,9 +3,11 @@
  * that no server can look like another.
  */
 import { isJsonObject, type Json, type JsonObject } from '@chancery/shared/ground/json.ts';
-import { asksByUrl, ELICIT } from '@chancery/shared/mcp/asking/asks.ts';
+import { asksByUrl, ELICIT, ELICITED } from '@chancery/shared/mcp/asking/asks.ts';
 import type { ListMethod } from '@chancery/shared/mcp/lists.ts';
+import { LOG } from '@chancery/shared/mcp/logging.ts';
 import type { Notification, Response, RpcError } from '@chancery/shared/mcp/message.ts';
+import { UPDATED } from '@chancery/shared/mcp/subscription.ts';
 import { shownName, shownUri } from '@chancery/shared/mcp/union-name.ts';
 
 interface Kind {
@@ -167,7 +169,7 @@ export function joinedInstructions(servers: readonly { server: string; instructi
     .join('\n\n');
 }
 
-const TOLD = new Set(['notifications/progress', 'notifications/message', 'notifications/resources/updated']);
+const TOLD = new Set(['notifications/progress', LOG, UPDATED, ELICITED]);
 
 /** A server's notification for the client. Undefined for those that no client needs. */
 export function shownNotification(server: string, notification: Notification): Notification | undefined {
@@ -175,6 +177,7 @@ export function shownNotification(server: string, notification: Notification): N
   if (!TOLD.has(method)) return undefined;
   const { logger } = params;
   const named = typeof logger === 'string' ? `${server}/${logger}` : server;
-  const own = method === 'notifications/message' ? { logger: named } : shownLink(server, params);
+  const own =
+    method === LOG ? { logger: named } : { ...shownLink(server, params), ...ownElicitation(server, params) };
   return { ...notification, params: { ...params, ...own } };
 }

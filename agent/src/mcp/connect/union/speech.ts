@@ -9,7 +9,7 @@ import {
   MODERN_VERSIONS,
   VERSION_KEY,
 } from '@chancery/shared/mcp/era.ts';
-import type { Request, Response } from '@chancery/shared/mcp/message.ts';
+import { errorResponse, type Id, type Request, type Response } from '@chancery/shared/mcp/message.ts';
 import type { Asked } from './link.ts';
 
 const CLIENT_KEY = 'io.modelcontextprotocol/clientInfo';
@@ -75,6 +75,12 @@ export function inEra(params: JsonObject | undefined, hello: Hello, era: Era): J
   if (given === undefined) return params;
   const kept = Object.entries(meta).filter(([key]) => !key.startsWith(MODERN_KEYS));
   return { ...params, _meta: Object.fromEntries(kept) };
+}
+
+/** The answer to a request of another version (2026-07-28, "Protocol Version Negotiation"). */
+export function refused(id: Id, requested: string): Response {
+  const data = { supported: [...MODERN_VERSIONS], requested };
+  return errorResponse(id, { code: -32022, message: 'the protocol version is not supported', data });
 }
 
 const CACHEABLE = /^(resources\/read|server\/discover)$|\/list$/;

@@ -32,6 +32,17 @@ test('one list has the tools of both servers, and a call reaches the one server 
   expect([calls('git'), calls('mail')]).toEqual([[], [{ name: 'send', arguments: { to: 'a' } }]]);
 });
 
+test('a legacy client may subscribe to a resource, and is told that it may', async () => {
+  const { client, servers } = await start(withTools('get'), withTools('send'));
+  const { result } = await client.begin();
+  expect(result.capabilities.resources).toEqual({ listChanged: true, subscribe: true });
+  await expect.poll(() => client.names(), WAIT).toEqual(['git__get', 'mail__send']);
+  const answer = await client.ask('resources/subscribe', { uri: 'mcp-mail+file:///a' });
+  expect(answer.result).toEqual({});
+  const asked = servers.mail.seen.filter(({ json }) => json?.method === 'resources/subscribe');
+  expect(asked.map(({ json }) => json.params)).toEqual([{ uri: 'file:///a' }]);
+});
+
 test('the record of a call has the server and its own name of the tool', async () => {
   const { client, world } = await start(withTools('get'), withTools('send'));
   await client.begin();

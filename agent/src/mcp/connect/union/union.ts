@@ -10,6 +10,7 @@ import type { Log } from '@chancery/shared/ground/log.ts';
 import type { Source } from '@chancery/shared/ground/source.ts';
 import { claimedVersion, type Era, MODERN_VERSIONS } from '@chancery/shared/mcp/era.ts';
 import type { ListMethod } from '@chancery/shared/mcp/lists.ts';
+import { levelOf, SET_LEVEL } from '@chancery/shared/mcp/logging.ts';
 import {
   errorResponse,
   type Id,
@@ -32,7 +33,7 @@ import type { Link } from './link.ts';
 import { Member, within } from './member.ts';
 import { pageOf } from './pages.ts';
 import { isList, LISTS, shownError, shownNotification, shownResult } from './shown.ts';
-import { type Hello, helloOf, resultInEra } from './speech.ts';
+import { type Hello, helloOf, isAway, refused, resultInEra } from './speech.ts';
 import { isForOne, targetOf } from './targets.ts';
 
 export interface UnionOptions {
@@ -65,6 +66,7 @@ export class Union {
   readonly #asks: Asks;
   readonly #changes: Changes;
   #hello: Hello | undefined;
+  #level: JsonObject | undefined;
   #stop: () => void = () => {};
 
   constructor(options: UnionOptions) {
@@ -121,12 +123,7 @@ export class Union {
     }
     if (isList(method)) return say(await this.#list(request, method));
     if (method === LISTEN) return say(await this.#changes.listen(request, signal));
-    if (method === 'logging/setLevel') {
-      await this.#patiently(async (member) => {
-        if (member.up?.capabilities['logging'] !== undefined) await member.ask(request, signal);
-      });
-      return say({});
-    }
+    if (method === SET_LEVEL) return (await this.#setLevel(request, signal)) ?? say({});
     if (!isForOne(method)) return errorResponse(id, { code: -32601, message: 'the method is not known' });
     if (this.#isOurs(request, FIND)) {
       await this.#patiently((member) => member.read('tools/list'));
@@ -167,6 +164,23 @@ export class Union {
     const count = lists.reduce((sum, { entries }) => sum + entries.length, 0);
     const two = method === 'tools/list' && this.#options.findTools ? insteadOf(count) : undefined;
     return two === undefined ? pageOf(method, lists, cursor) : { tools: two };
+  }
+
+  /** An error if each server that has a log denies it. One that is away is told when it comes back. */
+  async #setLevel(request: Request, signal: AbortSignal): Promise<Response | undefined> {
+    const [before, params] = [this.#level, { level: levelOf(request) }];
+    this.#level = params;
+    const denials: Response[] = [];
+    let asked = 0;
+    await this.#patiently(async (member) => {
+      if (member.up?.capabilities['logging'] === undefined) return;
+      asked += 1;
+      const response = await member.ask({ method: SET_LEVEL, params }, signal);
+      if (response.error !== undefined && !isAway(response)) denials.push({ ...response, id: request.id });
+    });
+    if (denials.length < asked || denials[0] === undefined) return undefined;
+    if (this.#level === params) this.#level = before;
+    return denials[0];
   }
 
   /** By the names of the servers. */
@@ -222,6 +236,7 @@ export class Union {
         log,
         onDrain: (resume) => onDrain(resume),
         full,
+        level: () => this.#level,
         onMessage: (message, link) => this.#fromServer(server, message, link),
         onChanged: (methods) => {
           if (this.#members.get(server)?.up === undefined) this.#asks.end(server);
@@ -261,12 +276,6 @@ function failed(id: Id, error: unknown): Response {
   return isRefusal(error, 'mcp_parse')
     ? errorResponse(id, { code: -32602, message: error.message })
     : failureOf(id, error);
-}
-
-/** 2026-07-28, "Protocol Version Negotiation". */
-function refused(id: Id, requested: string): Response {
-  const data = { supported: [...MODERN_VERSIONS], requested };
-  return errorResponse(id, { code: -32022, message: 'the protocol version is not supported', data });
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
