@@ -20,7 +20,7 @@ import {
   type Response,
 } from '@chancery/shared/mcp/message.ts';
 import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
-import { twinsAmong } from '@chancery/shared/mcp/union-name.ts';
+import { serverPart } from '@chancery/shared/mcp/union-name.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { Dialler } from '../dial.ts';
 import { failureOf } from '../stdio/answer.ts';
@@ -217,12 +217,13 @@ export class Union {
   /** Servers come and go with the policy. */
   #follow({ servers }: Policy, hello: Hello): void {
     const { log, dial } = this.#options;
-    const named = [...servers.keys()].map((name) => ({ name, tools: [] }));
     // The CA refuses such names, too. None of them may stand for the other.
-    const twins = new Set(twinsAmong(named).map(({ server }) => server));
+    const parts = [...Map.groupBy(servers.keys(), serverPart).values()];
+    const twins = new Set(parts.filter((named) => named.length > 1).flat());
     for (const server of twins)
       log.warn({ server }, 'an MCP server is left out: its name is shown as another');
-    for (const [server, member] of [...this.#members]) if (!servers.has(server)) this.#leave(server, member);
+    for (const [server, member] of [...this.#members])
+      if (!servers.has(server) || twins.has(server)) this.#leave(server, member);
     for (const server of servers.keys()) {
       if (this.#members.has(server) || twins.has(server)) continue;
       const dialler = dial(server);
