@@ -74,8 +74,12 @@ export function acknowledgement(
   if (method !== ACKNOWLEDGED) return undefined;
   const found = params?.['notifications'];
   const agreed = common(asked, readFilter(isJsonObject(found) ? found : {}));
-  return { agreed, said: tagged(id, method, { notifications: writeFilter(agreed) }) };
+  return { agreed, said: acknowledged(id, agreed) };
 }
+
+/** Begins the stream of the request `id`, and says what it is about. */
+export const acknowledged = (id: Id, agreed: Filter): Notification =>
+  tagged(id, ACKNOWLEDGED, { notifications: writeFilter(agreed) });
 
 /** The notification on the stream of the request `id`. */
 export const tagged = (id: Id, method: string, params: JsonObject = {}): Notification => ({

@@ -13,6 +13,8 @@ import { Changes } from './changes.ts';
 import { pageOf } from './pages.ts';
 import { Union } from './union.ts';
 
+const ID_KEY = 'io.modelcontextprotocol/subscriptionId';
+
 test('a client has at most 64 subscriptions, and one that ends makes room', async () => {
   const written: Message[] = [];
   const changes = new Changes({ clock: systemClock, write: (message) => written.push(message) > 0 });
@@ -27,12 +29,19 @@ test('a client has at most 64 subscriptions, and one that ends makes room', asyn
     message: '64 subscriptions are open',
   });
   expect(written).toHaveLength(64);
+  expect(written[3]).toEqual({
+    kind: 'notification',
+    method: 'notifications/subscriptions/acknowledged',
+    params: { notifications: { toolsListChanged: true }, _meta: { [ID_KEY]: 3 } },
+  });
+  changes.changed(['prompts/list', 'tools/list']);
+  expect(written.splice(64)).toHaveLength(64);
   first.abort();
   await open[0];
   const last = listen(65);
   expect(written).toHaveLength(65);
   changes.stop();
-  expect(await last).toEqual({ _meta: { 'io.modelcontextprotocol/subscriptionId': 65 } });
+  expect(await last).toEqual({ _meta: { [ID_KEY]: 65 } });
   await Promise.all(open);
 });
 

@@ -3,10 +3,20 @@
  */
 import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
-import { isJsonObject, type JsonObject } from '@chancery/shared/ground/json.ts';
+import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import { claimedVersion } from '@chancery/shared/mcp/era.ts';
 import type { ListMethod } from '@chancery/shared/mcp/lists.ts';
-import type { Id, Message, Request } from '@chancery/shared/mcp/message.ts';
+import type { Id, Message, Notification, Request } from '@chancery/shared/mcp/message.ts';
+import {
+  acknowledged,
+  changedList,
+  filterOf,
+  LISTED,
+  type Listed,
+  listChanged,
+  resultOf,
+  tagged,
+} from '@chancery/shared/mcp/subscription.ts';
 
 export interface ChangesOptions {
   readonly clock: Clock;
@@ -14,34 +24,37 @@ export interface ChangesOptions {
   write(message: Message): boolean;
 }
 
-const KINDS = ['tools', 'prompts', 'resources'] as const;
-type Kind = (typeof KINDS)[number];
 const PAUSE_SECONDS = 1;
 const MAX_SUBSCRIPTIONS = 64;
-const ID_KEY = 'io.modelcontextprotocol/subscriptionId';
+const METHODS: Readonly<Record<Listed, readonly ListMethod[]>> = {
+  tool: ['tools/list'],
+  prompt: ['prompts/list'],
+  resource: ['resources/list', 'resources/templates/list'],
+};
 
-const kindOf = (method: ListMethod): Kind => KINDS.find((kind) => method.startsWith(kind)) ?? 'tools';
-const filterOf = (kind: Kind): string => `${kind}ListChanged`;
+const kindOf = (method: ListMethod): Listed =>
+  LISTED.find((kind) => METHODS[kind].includes(method)) ?? 'tool';
 
 /** `stop` ends it. */
 export class Changes {
   readonly #options: ChangesOptions;
   readonly #stopped = new AbortController();
   /** What a legacy client has listed: of other changes it does not care. */
-  readonly #listed = new Set<Kind>();
+  readonly #listed = new Set<Listed>();
   /** Lists that are being put together, which will have the change. */
   readonly #open = new Map<ListMethod, number>();
-  readonly #subscriptions = new Map<Id, ReadonlySet<Kind>>();
-  readonly #pausing = new Set<Kind>();
-  readonly #due = new Set<Kind>();
+  readonly #subscriptions = new Map<Id, ReadonlySet<Listed>>();
+  readonly #pausing = new Set<Listed>();
+  readonly #due = new Set<Listed>();
 
   constructor(options: ChangesOptions) {
     this.#options = options;
   }
 
   /** The lists that a notification of a server is about. Undefined for any other notification. */
-  of(method: string): readonly ListMethod[] | undefined {
-    return CHANGED[method];
+  of(notification: Notification): readonly ListMethod[] | undefined {
+    const kind = changedList(notification);
+    return kind === undefined ? undefined : METHODS[kind];
   }
 
   /** Does the work of a list, whose result has all changes until then. */
@@ -62,25 +75,21 @@ export class Changes {
   }
 
   /** Serves `subscriptions/listen` (2026-07-28) until the signal. Throws mcp_parse. */
-  async listen({ id, params }: Request, signal: AbortSignal): Promise<JsonObject> {
-    const filter = params?.['notifications'];
-    ensure(isJsonObject(filter), 'mcp_parse', 'subscriptions/listen has no notifications');
+  async listen(request: Request, signal: AbortSignal): Promise<JsonObject> {
+    const { id, method } = request;
+    const { lists } = filterOf(request);
     ensure(
       this.#subscriptions.size < MAX_SUBSCRIPTIONS,
       'rate',
       `${MAX_SUBSCRIPTIONS} subscriptions are open`,
     );
-    const kinds = new Set(KINDS.filter((kind) => filter[filterOf(kind)] === true));
-    this.#subscriptions.set(id, kinds);
-    const notifications = Object.fromEntries([...kinds].map((kind) => [filterOf(kind), true]));
-    const acknowledged = 'notifications/subscriptions/acknowledged';
-    const own = { notifications, _meta: { [ID_KEY]: id } };
-    this.#options.write({ kind: 'notification', method: acknowledged, params: own });
+    this.#subscriptions.set(id, new Set(lists));
+    this.#options.write(acknowledged(id, { lists, uris: [] }));
     const until = AbortSignal.any([signal, this.#stopped.signal]);
     if (!until.aborted)
       await new Promise<void>((resolve) => until.addEventListener('abort', () => resolve(), { once: true }));
     this.#subscriptions.delete(id);
-    return { _meta: { [ID_KEY]: id } };
+    return resultOf({ method, requestId: id }, {});
   }
 
   /** Ends all subscriptions. */
@@ -88,21 +97,14 @@ export class Changes {
     this.#stopped.abort();
   }
 
-  async #say(kind: Kind): Promise<void> {
+  async #say(kind: Listed): Promise<void> {
     const { clock, write } = this.#options;
-    const note = { kind: 'notification', method: `notifications/${kind}/list_changed` } as const;
-    if (this.#listed.has(kind)) write({ ...note, params: undefined });
-    for (const [id, kinds] of this.#subscriptions)
-      if (kinds.has(kind)) write({ ...note, params: { _meta: { [ID_KEY]: id } } });
+    const note = listChanged(kind);
+    if (this.#listed.has(kind)) write(note);
+    for (const [id, kinds] of this.#subscriptions) if (kinds.has(kind)) write(tagged(id, note.method));
     this.#pausing.add(kind);
     await clock.sleepUntil(addSeconds(clock.now(), PAUSE_SECONDS), this.#stopped.signal).catch(() => {});
     this.#pausing.delete(kind);
     if (this.#due.delete(kind) && !this.#stopped.signal.aborted) void this.#say(kind);
   }
 }
-
-const CHANGED: Readonly<Record<string, readonly ListMethod[]>> = {
-  'notifications/tools/list_changed': ['tools/list'],
-  'notifications/prompts/list_changed': ['prompts/list'],
-  'notifications/resources/list_changed': ['resources/list', 'resources/templates/list'],
-};

@@ -262,7 +262,7 @@ export class Union {
     if (message.kind === 'request') return this.#asks.ask(server, link, message);
     if (message.method === 'notifications/cancelled')
       return this.#asks.cancel(link, message.params?.['requestId']);
-    const changed = this.#changes.of(message.method);
+    const changed = this.#changes.of(message);
     if (changed !== undefined) {
       this.#changes.changed(changed);
       return true;
