@@ -109,7 +109,9 @@ export function shownQuestion(
 /** One without a message would be shown as nobody's. */
 function elicitation(server: string, params: JsonObject): JsonObject {
   const { message } = params;
-  const shown = typeof message === 'string' ? `${server}: ${message}` : server;
+  const lines = typeof message === 'string' ? message.split(LINE_ENDS) : undefined;
+  // Each line, so that none of them can look like another server's.
+  const shown = lines?.map((line) => `${server}: ${line}`).join('\n') ?? server;
   return { ...params, message: shown, ...ownElicitation(server, params) };
 }
 
