@@ -4,7 +4,7 @@
  * policy has the same answer.
  */
 import { ASK_KINDS, type Call, type Kind, type What, type Who } from './call.ts';
-import type { When } from './condition/when.ts';
+import { Answers } from './condition/answers.ts';
 import type { Allowed, Decision, Denied } from './decision.ts';
 import { isObserved, lifted } from './observe.ts';
 import { whyNoLevel } from './patterns/level.ts';
@@ -70,29 +70,32 @@ const inScope = ({ caller, scope }: Who): string =>
 export const inWords = ({ kind, name }: What): string =>
   name === '' && ASK_KINDS.some((each) => each === kind) ? WORDS[kind].list : `${WORDS[kind].use} ${name}`;
 
-/** Tier 2, which implies tier 1. A condition that cannot be decided counts against the call. */
-export function decide(policy: Policy, call: Call): Decision {
+/**
+ * Tier 2, which implies tier 1. A condition that cannot be decided counts against the call. `answers` are remembered
+ * from other calls that differ only in what they use.
+ */
+export function decide(policy: Policy, call: Call, answers = new Answers()): Decision {
   const refused = refusedAlways(policy, call);
   if (refused !== undefined) return refused;
   const decision =
-    refusedReference(policy, call) ??
-    refusedResource(policy, call) ??
-    policy.rulesFor(call, call.server).decide(call, decideBy);
-  return mayAsk(policy, call) ? decision : lifted(policy, call, decision);
+    refusedReference(policy, call, answers) ??
+    refusedResource(policy, call, answers) ??
+    policy.rulesFor(call, call.server).decide(call, decideBy, answers);
+  return mayAsk(policy, call, answers) ? decision : lifted(policy, call, decision);
 }
 
 /** Whether a rule may ask for an approval of the call, which nothing else stands for. */
-function mayAsk(policy: Policy, call: Call): boolean {
+function mayAsk(policy: Policy, call: Call, answers: Answers): boolean {
   const { ask } = policy.rulesFor(call, call.server).about(call.what);
   if (ask.length === 0) return false;
-  const { holds } = conditionsOf(call);
+  const { holds } = conditionsOf(call, answers);
   return ask.some((line) => holds(line) !== false);
 }
 
-function decideBy({ deny, ask, allow }: Lines, call: Call): Decision {
+function decideBy({ deny, ask, allow }: Lines, call: Call, answers: Answers): Decision {
   const { server } = call;
   const what = `${inScope(call)} ${inWords(call.what)} of server ${server}`;
-  const { holds, answer } = conditionsOf(call);
+  const { holds, answer } = conditionsOf(call, answers);
   const denial = deny.find((line) => holds(line) !== false) ?? ask.find((line) => holds(line) === undefined);
   if (denial !== undefined) {
     const { rule, pattern } = denial;
@@ -117,19 +120,20 @@ function decideBy({ deny, ask, allow }: Lines, call: Call): Decision {
 /**
  * Whether a list shows the thing. `maybe` if that depends on the call: on a condition on its arguments, or an approval.
  */
-export function mayCall(policy: Policy, call: Call): 'yes' | 'maybe' | 'no' {
+export function mayCall(policy: Policy, call: Call, answers = new Answers()): 'yes' | 'maybe' | 'no' {
   if (refusedAlways(policy, call) !== undefined) return 'no';
-  const may = refusedReference(policy, call) === undefined ? mayByRules(policy, call) : 'no';
-  return may === 'no' && isObserved(policy, call) && !mayAsk(policy, call) ? 'yes' : may;
+  const may =
+    refusedReference(policy, call, answers) === undefined ? mayByRules(policy, call, answers) : 'no';
+  return may === 'no' && isObserved(policy, call) && !mayAsk(policy, call, answers) ? 'yes' : may;
 }
 
-function mayByRules(policy: Policy, call: Call): 'yes' | 'maybe' | 'no' {
+function mayByRules(policy: Policy, call: Call, answers: Answers): 'yes' | 'maybe' | 'no' {
   const { deny, ask, allow } = policy.rulesFor(call, call.server).about(call.what);
-  const { holds } = conditionsOf(call);
+  const { holds } = conditionsOf(call, answers);
   if (deny.some(holds)) return 'no';
-  const possible = [...ask, ...allow].filter((line) => holds(line) !== false);
-  if (possible.length === 0) return 'no';
-  const doubts = [...deny, ...ask].some((line) => holds(line) !== false);
+  const mayHold = (line: Line): boolean => holds(line) !== false;
+  if (!ask.some(mayHold) && !allow.some(mayHold)) return 'no';
+  const doubts = deny.some(mayHold) || ask.some(mayHold);
   return !doubts && allow.some(holds) ? 'yes' : 'maybe';
 }
 
@@ -137,15 +141,15 @@ function mayByRules(policy: Policy, call: Call): 'yes' | 'maybe' | 'no' {
  * Whether a list shows a template of resources: `call` is about its text. It does where a rule allows the text, or may
  * allow something that the template expands to. What a client reads by it is decided by its URI.
  */
-export function mayExpand(policy: Policy, call: Call): boolean {
+export function mayExpand(policy: Policy, call: Call, answers = new Answers()): boolean {
   if (!decideServer(policy, call, call.server).allow) return false;
-  return isObserved(policy, call) || expandsByRules(policy, call);
+  return isObserved(policy, call) || expandsByRules(policy, call, answers);
 }
 
-function expandsByRules(policy: Policy, call: Call): boolean {
+function expandsByRules(policy: Policy, call: Call, answers: Answers): boolean {
   const { deny, ask, allow } = policy.rulesFor(call, call.server).of('resource');
   const { name } = call.what;
-  const { holds } = conditionsOf(call);
+  const { holds } = conditionsOf(call, answers);
   const [always, can] = [alwaysExpandsTo(name), canExpandTo(name)];
   if (deny.some((line) => always(line.pattern) && holds(line))) return false;
   const possible = (line: Line): boolean => can(line.pattern) && holds(line) !== false;
@@ -174,16 +178,16 @@ function refusedAlways(policy: Policy, call: Call): Denied | undefined {
 }
 
 /** A subscription to what the rules do not let the caller read now. */
-function refusedResource(policy: Policy, call: Call): Denied | undefined {
+function refusedResource(policy: Policy, call: Call, answers: Answers): Denied | undefined {
   const { of, name } = call.what;
   if (of !== 'resource') return undefined;
   const about: Call = { ...call, what: { kind: 'resource', name } };
-  const read = policy.rulesFor(call, call.server).decide(about, decideBy);
+  const read = policy.rulesFor(call, call.server).decide(about, decideBy, answers);
   return read.allow ? undefined : denied(read.rule, read.reason);
 }
 
 /** What is about a thing that no rule lets the caller use. */
-function refusedReference(policy: Policy, call: Call): Denied | undefined {
+function refusedReference(policy: Policy, call: Call, answers: Answers): Denied | undefined {
   const { of, name } = call.what;
   if (of === undefined) return undefined;
   const { server } = call;
@@ -192,14 +196,14 @@ function refusedReference(policy: Policy, call: Call): Denied | undefined {
   // A text without an expression is the URI of a resource, and is decided as one.
   const isTemplate = of === 'template' && name.includes('{');
   const isUsable = isTemplate
-    ? expandsByRules(policy, about('resource'))
-    : mayUse(policy, about(of === 'template' ? 'resource' : of));
+    ? expandsByRules(policy, about('resource'), answers)
+    : mayUse(policy, about(of === 'template' ? 'resource' : of), answers);
   const says = `no Access rule lets ${inScope(call)} use ${of} ${name} of server ${server}`;
   return isUsable ? undefined : denied(undefined, says);
 }
 
-const mayUse = (policy: Policy, call: Call): boolean =>
-  whyNone(call.what) === undefined && mayByRules(policy, call) !== 'no';
+const mayUse = (policy: Policy, call: Call, answers: Answers): boolean =>
+  whyNone(call.what) === undefined && mayByRules(policy, call, answers) !== 'no';
 
 /** Why no rule can allow this thing, whatever it says; undefined if one can. */
 const whyNone = ({ kind, name }: What): string | undefined => WORDS[kind].whyNot(name);
@@ -210,15 +214,8 @@ interface Conditions {
   readonly answer: (line: Line) => boolean | string;
 }
 
-/** Asks the conditions of lines about this call: each once, for several lines may have one. */
-function conditionsOf(call: Call): Conditions {
-  const answers = new Map<When, boolean | string>();
-  const answer = ({ when }: Line): boolean | string => {
-    if (when === undefined) return true;
-    const given = answers.get(when) ?? when.answer(call);
-    answers.set(when, given);
-    return given;
-  };
+function conditionsOf(call: Call, answers: Answers): Conditions {
+  const answer = ({ when }: Line): boolean | string => when === undefined || answers.answer(when, call);
   const holds = (line: Line): boolean | undefined => {
     const given = answer(line);
     return typeof given === 'string' ? undefined : given;

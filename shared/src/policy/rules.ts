@@ -1,5 +1,6 @@
 /** What the rules of one policy say of one caller at one server. */
 import { ASK_KINDS, type Call, type Kind, type What } from './call.ts';
+import { Answers } from './condition/answers.ts';
 import type { When } from './condition/when.ts';
 import type { Decision } from './decision.ts';
 import { ByName } from './lookup/by-name.ts';
@@ -19,7 +20,7 @@ export interface Line {
 }
 
 /** Decides by the lines that match the name. Pure. */
-export type DecideBy = (lines: Lines, call: Call) => Decision;
+export type DecideBy = (lines: Lines, call: Call, answers: Answers) => Decision;
 
 /** In the order of the rules' names. */
 export interface Lines {
@@ -106,12 +107,15 @@ export class Rules {
    * What `decideBy` makes of the lines about the name, for a call of the caller and server of these rules. Where no
    * line has a condition, it gets the names only, and its answer is remembered: pass the same function each time.
    */
-  decide(call: Call, decideBy: DecideBy): Decision {
+  decide(call: Call, decideBy: DecideBy, answers = new Answers()): Decision {
     const { caller, scope, server, what } = call;
     const known = this.#known(what);
-    if (known.isConditional) return decideBy(known.lines, call);
+    if (known.isConditional) return decideBy(known.lines, call, answers);
     if (known.decided?.by !== decideBy)
-      known.decided = { by: decideBy, decision: decideBy(known.lines, { caller, scope, server, what }) };
+      known.decided = {
+        by: decideBy,
+        decision: decideBy(known.lines, { caller, scope, server, what }, answers),
+      };
     return known.decided.decision;
   }
 
@@ -120,9 +124,7 @@ export class Rules {
       const { allow, ask, deny } = this.#lookup;
       const about = (lines: ByName<Line>) => lines.about(kind, name);
       const lines = { allow: about(allow), ask: about(ask), deny: about(deny) };
-      const isConditional = Object.values(lines)
-        .flat()
-        .some(({ when }) => when !== undefined);
+      const isConditional = Object.values(lines).some((each) => each.some(({ when }) => when !== undefined));
       return { lines, isConditional, rates: ratesOn(this.rates, { kind, name }) };
     });
   }

@@ -25,7 +25,8 @@ export class ByName<T extends Patterned> {
   about(kind: string, name: string): readonly T[] {
     const named = this.#named.get(keyOf(kind, name)) ?? [];
     const others = this.#others.filter(([, line]) => line.kind === kind && line.pattern.matches(name));
-    return [...named, ...others].toSorted(([a], [b]) => a - b).map(([, line]) => line);
+    const all = named.length === 0 ? others : [...named, ...others].toSorted(([a], [b]) => a - b);
+    return all.map(([, line]) => line);
   }
 }
 
