@@ -1,4 +1,4 @@
-/** A caller that asks which tools it may call learns what a denied call would tell it, and no more: M203 to M205. */
+/** A caller that asks which tools it may call learns what a denied call would tell it, and no more: M203 to M205, M227. */
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
@@ -9,8 +9,10 @@ import { Access } from '@chancery/shared/policy/resources/access.ts';
 import { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { ManualClock } from '../../kit/manual-clock.ts';
 import { type Answer, ask } from '../../kit/mcp/clients/ask.ts';
 import { callOf } from '../../kit/mcp/clients/caller.ts';
+import { countEvaluations } from '../../kit/mcp/evaluations.ts';
 import { type FakeServer, startFakeServer } from '../../kit/mcp/servers/server.ts';
 import {
   id,
@@ -209,5 +211,48 @@ describe('M205 a question', () => {
     expect(await post('everything', '', TRIAGE, { method: 'GET' })).toMatchObject({ status: 405 });
     const headers = { 'content-type': 'text/plain' };
     expect(await post('everything', asking('echo'), TRIAGE, { headers })).toMatchObject({ status: 415 });
+  });
+});
+
+describe('M227 the work of a question is bounded', () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+  const names = Array.from({ length: MAX_ASKED }, (_, n) => `get-${n}`);
+  const tools = { allow: ['get-*'] };
+
+  test('however many tools it names, a condition is evaluated once', async () => {
+    const conditions = Array.from({ length: 20 }, (_, n) => `caller.id == "${TRIAGE}-${n}"`);
+    conditions.push('args.n == 1 && source == "::"', 'args.n == 2 || server == "mail"');
+    allow(...conditions.map((when) => ({ when, tools })));
+    const evaluated = countEvaluations(conditions);
+    expect(new Set((await told(...names)).tools.map(({ may }) => may))).toEqual(new Set(['maybe']));
+    expect(evaluated()).toBe(conditions.length);
+  });
+
+  test('above the bound for conditions on the tool it is refused, and one about fewer tools is answered', async () => {
+    const conditions = Array.from({ length: 100 }, (_, n) => `tool == "no-${n}"`);
+    allow(...conditions.map((when) => ({ when, tools })));
+    const evaluated = countEvaluations(conditions);
+    const { status, text } = await post('everything', asking(...names));
+    expect([status, text]).toEqual([400, expect.stringContaining('-32600')]);
+    expect(evaluated()).toBe(25_100);
+    expect((await told(...names.slice(0, 250))).tools).toHaveLength(250);
+  });
+
+  test('a caller asks about so many tools in a second, at whichever server, and others ask on', async () => {
+    await world.close();
+    const clock = new ManualClock(new Date());
+    await open({ clock });
+    allow({ who: [TRIAGE, OTHER], tools }, { servers: ['mail'], tools });
+    const statusOf = async (name: string, caller = TRIAGE, asked = names) =>
+      (await post(name, asking(...asked), caller)).status;
+    for (let n = 0; n < 10; n += 1) expect(await statusOf(n % 2 === 0 ? 'everything' : 'mail')).toBe(200);
+    expect(await statusOf('everything', TRIAGE, ['get-1'])).toBe(503);
+    expect(world.events.at(-1)).toMatchObject({ stage: 'refused', code: 'rate', caller: TRIAGE });
+    expect(await statusOf('everything', OTHER)).toBe(200);
+    clock.jump(new Date(clock.now().getTime() + 1_000));
+    expect(await statusOf('mail')).toBe(200);
+    expect(await statusOf('mail')).toBe(503);
   });
 });

@@ -76,7 +76,7 @@ export const AGENT: Readonly<Record<string, readonly string[]>> = {
     ...agent('mcp/spans.ts'),
   ],
   'agent/src/mcp/gateway/request': [
-    ...shared('ground spiffe x509 policy mcp mcp/asking'),
+    ...shared('ground spiffe door x509 policy mcp mcp/asking'),
     ...agent('mcp/call-event.ts'),
     ...agent('mcp/wire/answer mcp/wire mcp/upstream'),
     ...agent('mcp/gateway/judge mcp/gateway mcp/gateway/peers mcp/gateway/records'),

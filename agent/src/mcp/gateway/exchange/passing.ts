@@ -23,11 +23,12 @@ import {
 } from '@chancery/shared/mcp/subscription.ts';
 import { createdIn } from '@chancery/shared/mcp/tasks.ts';
 import { type Call, subscriptionTo, taskBy, type What } from '@chancery/shared/policy/call.ts';
-import { decide, decideList, mayCall, mayExpand } from '@chancery/shared/policy/decide.ts';
+import { decide, decideList } from '@chancery/shared/policy/decide.ts';
+import { deciderOf, ensureFew } from '@chancery/shared/policy/decider.ts';
 import type { Decision } from '@chancery/shared/policy/decision.ts';
 import { denial } from '../../wire/answer/reply.ts';
 import { mayAskFor } from '../judge/asks.ts';
-import { deniedMeanwhile } from '../judge/judge.ts';
+import { deniedBy } from '../judge/judge.ts';
 import { type Hearing, told, toldOfRequest, toldOnStream } from '../judge/told.ts';
 import { liveUris, type PendingRequest, type Session, unsubscribe } from '../sessions.ts';
 import { type Whose, whoseOf } from '../whose.ts';
@@ -166,9 +167,11 @@ export class Passing {
    */
   #narrowed(asked: PendingRequest, response: Response): Response {
     const policy = this.#gate.policy.current();
+    const where = { ...this.#where, now: this.#gate.clock.now(), session: this.session?.id };
+    const decider = deciderOf(policy, where);
     // What was given up needs no rule.
     const what = asked.method === UNSUBSCRIBE ? undefined : asked.what;
-    const denied = what === undefined ? undefined : deniedMeanwhile(policy, this.#callOf(what));
+    const denied = what === undefined ? undefined : deniedBy(decider, what);
     const withheld = denied ?? deniedByUrl(this.#asking, asked, response);
     if (withheld !== undefined) return denial(response.id, withheld, asked.recordId);
     const asksBack = this.#facts.era === 'modern' && response.error === undefined && mayAskFor(what);
@@ -177,10 +180,14 @@ export class Passing {
     return narrowAnswer(asked, response, {
       era: this.#facts.era,
       freeText: this.#gate.freeText,
-      may: (what) => mayCall(policy, this.#callOf(what)) !== 'no',
+      may: (what) => {
+        const may = decider.mayCall(what) !== 'no';
+        ensureFew(decider, `a page of ${asked.method}`);
+        return may;
+      },
       toolOf: (task) => this.#gate.tasks.of(this.#facts.peer.id).toolOf(task),
-      mayExpand: (name) => mayExpand(policy, this.#callOf({ kind: 'resource', name })),
-      lets: (kind) => decideList(policy, { ...this.#where, now: this.#gate.clock.now() }, kind).allow,
+      mayExpand: (template) => decider.mayExpand(template),
+      lets: (kind) => decideList(policy, where, kind).allow,
     });
   }
 

@@ -1,7 +1,8 @@
 /** Decides what a server may ask of its client, and what of its client's answers reaches the server. */
 import type { Asks } from '@chancery/shared/mcp/asking/asks.ts';
 import type { Call, What } from '@chancery/shared/policy/call.ts';
-import { decide, decideList, mayCall } from '@chancery/shared/policy/decide.ts';
+import { decideList, mayCall } from '@chancery/shared/policy/decide.ts';
+import { deciderOf } from '@chancery/shared/policy/decider.ts';
 import { type Allowed, closed, type Denied } from '@chancery/shared/policy/decision.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 
@@ -23,7 +24,8 @@ export function decideAsking(
   { asks: kind, during }: { readonly asks: Asks; readonly during: readonly What[] },
 ): Allowed | Denied {
   const names = kind === 'roots' || during.length === 0 ? [''] : during.map(({ name }) => name);
-  const decisions = names.map((name) => closed(decide(policy, { ...where, what: { kind, name } })));
+  const decider = deciderOf(policy, where);
+  const decisions = names.map((name) => closed(decider.decide({ kind, name })));
   const [first] = decisions;
   const denied = decisions.find(({ allow }) => !allow);
   return denied ?? first ?? { allow: false, rule: undefined, reason: 'nothing was asked' };

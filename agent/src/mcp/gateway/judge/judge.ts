@@ -3,8 +3,9 @@ import { narrowClient } from '@chancery/shared/mcp/asking/asks.ts';
 import { withLevel } from '@chancery/shared/mcp/logging.ts';
 import type { Message } from '@chancery/shared/mcp/message.ts';
 import { type Filter, withFilter } from '@chancery/shared/mcp/subscription.ts';
-import type { Call } from '@chancery/shared/policy/call.ts';
-import { decide, decideList, mayCall } from '@chancery/shared/policy/decide.ts';
+import type { Call, What } from '@chancery/shared/policy/call.ts';
+import { decide, decideList } from '@chancery/shared/policy/decide.ts';
+import { type Decider, deciderOf } from '@chancery/shared/policy/decider.ts';
 import { type Allowed, closed, type Decision, type Denied } from '@chancery/shared/policy/decision.ts';
 import { levelsFrom } from '@chancery/shared/policy/patterns/level.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
@@ -77,10 +78,16 @@ export function judge(
  * Why an open call, which was allowed, is denied now. Its arguments are not kept: what a condition on them decides
  * stays as it was.
  */
-export function deniedMeanwhile(policy: Policy, call: Call): Denied | undefined {
-  const decision = decide(policy, call);
+export const deniedMeanwhile = (
+  policy: Policy,
+  { what, ...where }: Omit<Call, 'arguments'>,
+): Denied | undefined => deniedBy(deciderOf(policy, where), what);
+
+/** The same for one of several calls. */
+export function deniedBy(decider: Decider, what: What): Denied | undefined {
+  const decision = decider.decide(what);
   const asks = !decision.allow && decision.ask === true;
-  if (!asks && mayCall(policy, call) !== 'no') return undefined;
+  if (!asks && decider.mayCall(what) !== 'no') return undefined;
   const now = closed(decision);
   return now.allow ? undefined : now;
 }

@@ -2,8 +2,9 @@
 import type { Filter } from '@chancery/shared/mcp/subscription.ts';
 import { type Call, subscriptionTo } from '@chancery/shared/policy/call.ts';
 import { decideList } from '@chancery/shared/policy/decide.ts';
+import { deciderOf } from '@chancery/shared/policy/decider.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
-import { deniedMeanwhile } from './judge.ts';
+import { deniedBy } from './judge.ts';
 
 /** The first part of what was granted that the caller may not hear of now, in words; undefined if there is none. */
 export function lostOf(
@@ -13,5 +14,6 @@ export function lostOf(
 ): string | undefined {
   const list = lists.find((listed) => listed !== 'tool' && !decideList(policy, where, listed).allow);
   if (list !== undefined) return `the list of ${list}s`;
-  return uris.find((uri) => deniedMeanwhile(policy, { ...where, what: subscriptionTo(uri) }) !== undefined);
+  const decider = deciderOf(policy, where);
+  return uris.find((uri) => deniedBy(decider, subscriptionTo(uri)) !== undefined);
 }

@@ -2,8 +2,9 @@ import type { JsonObject } from '@chancery/shared/ground/json.ts';
 import { compilePolicy } from '@chancery/shared/policy/policy.ts';
 import { Access } from '@chancery/shared/policy/resources/access.ts';
 import { McpServer } from '@chancery/shared/policy/resources/server.ts';
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { NOW } from '../../../../../test/kit/certificates.ts';
+import { countEvaluations } from '../../../../../test/kit/mcp/evaluations.ts';
 import { TOOLS, TRIAGE } from '../../../../../test/kit/mcp/world/world.ts';
 import { judge } from './judge.ts';
 import { lostOf } from './lost.ts';
@@ -44,6 +45,25 @@ function verdict(
 }
 const listen = (notifications: JsonObject, options?: Parameters<typeof verdict>[2]) =>
   verdict('subscriptions/listen', { notifications }, options);
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+test('a condition is evaluated once for all resources of a request, and of what a new policy takes', () => {
+  const when = 'source == "10.0.0.1"';
+  const by = policyOf({
+    when,
+    resources: { allow: ['file:///srv/**'] },
+    subscriptions: { allow: ['file:///srv/**'] },
+  });
+  const uris = Array.from({ length: 256 }, (_, at) => `file:///srv/${at}`);
+  const evaluated = countEvaluations([when]);
+  expect(listen({ resourceSubscriptions: uris }, { by }).decision.allow).toBe(false);
+  expect(evaluated()).toBe(1);
+  expect(lostOf(by, { ...where, source: '10.0.0.1' }, { lists: [], uris })).toBeUndefined();
+  expect(evaluated()).toBe(2);
+});
 
 test('a session subscribes to what the rules allow, while it has room', () => {
   const of = (uri: string, held?: object) => verdict('resources/subscribe', { uri }, { held: held ?? {} });

@@ -6,7 +6,8 @@
 import { type Filter, filterOf, LISTED, type Listed } from '@chancery/shared/mcp/subscription.ts';
 import { uriOf } from '@chancery/shared/mcp/uses.ts';
 import { type Call, subscriptionTo } from '@chancery/shared/policy/call.ts';
-import { decide, decideList } from '@chancery/shared/policy/decide.ts';
+import { decideList } from '@chancery/shared/policy/decide.ts';
+import { deciderOf } from '@chancery/shared/policy/decider.ts';
 import { type Allowed, closed, type Denied } from '@chancery/shared/policy/decision.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { Reader } from './reader.ts';
@@ -66,8 +67,8 @@ export function decideListen(
 ): { readonly decision: Allowed | Denied; readonly granted: Filter } {
   const ofList = (kind: Listed): Allowed | Denied =>
     kind === 'tool' ? entered : decideList(policy, where, kind);
-  const ofUri = (name: string): Allowed | Denied =>
-    closed(decide(policy, { ...where, what: subscriptionTo(name) }));
+  const decider = deciderOf(policy, where);
+  const ofUri = (name: string): Allowed | Denied => closed(decider.decide(subscriptionTo(name)));
   const lists = asked.lists.map((kind) => ({ kind, decision: ofList(kind) }));
   const uris = asked.uris.map((uri) => ({ uri, decision: ofUri(uri) }));
   const granted = {

@@ -1,4 +1,5 @@
 /** The servers behind one listener, and which of them a path names. */
+import { Buckets } from '@chancery/shared/door/buckets.ts';
 import { ensure } from '@chancery/shared/ground/errors.ts';
 import { ENDPOINT, endpointOf } from '../../wire/endpoint.ts';
 import type { Gate } from '../exchange/gate.ts';
@@ -7,6 +8,9 @@ import type { Gate } from '../exchange/gate.ts';
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 const PREFIX = endpointOf('');
+
+/** Tools that one caller may ask about: in a second, and of a large server at once. */
+const ASKED = { perSecond: 500, burst: 5_000 };
 
 export interface Named {
   readonly server: string;
@@ -21,11 +25,14 @@ export class Served {
   readonly gates: readonly Gate[];
   /** Keeps the records about connections and about servers that are not here. */
   readonly first: Gate;
+  /** Counts the tools that callers ask about, at all servers. */
+  readonly questions: Buckets;
   readonly #byName: ReadonlyMap<string, Gate>;
 
   constructor(first: Gate, ...more: readonly Gate[]) {
     this.first = first;
     this.gates = [first, ...more];
+    this.questions = new Buckets(ASKED, first.clock);
     this.#byName = new Map(this.gates.map((gate) => [gate.server, gate]));
   }
 
