@@ -20,3 +20,7 @@ export const whoOf = ({ id: caller, attested: { scope } }: Pick<VerifiedSvid, 'i
   caller,
   scope,
 });
+
+/** The caller of an open call by today's certificate. A claim changes it, so nothing keeps it across a wait. */
+export const holderOf = (peer: VerifiedSvid, { holder }: { readonly holder?: VerifiedSvid }): VerifiedSvid =>
+  holder ?? peer;

@@ -1,5 +1,7 @@
 /** A stream on which a client hears what a server and the gateway tell it, until the test or one of them ends it. */
 import { request } from 'node:https';
+import type { TLSSocket } from 'node:tls';
+import { secretOf } from '@chancery/agent/mcp/wire/claims.ts';
 import type { Svid } from '@chancery/shared/spiffe/svid.ts';
 import { clientTls } from '@chancery/shared/tls/options.ts';
 import type { RpcJson } from '../servers/server.ts';
@@ -10,6 +12,8 @@ export interface Heard {
   messages(): readonly RpcJson[];
   /** Resolves when its head has come. */
   readonly opened: Promise<unknown>;
+  /** That of its connection, by which it is claimed. Once `opened`. */
+  secret(): Uint8Array;
   /** Resolves when it has ended. */
   readonly ended: Promise<unknown>;
   close(): void;
@@ -47,5 +51,6 @@ export function hear(
   outgoing.end(body);
   const messages = () =>
     [...text.matchAll(/^data: (\{.*\})$/gm)].map(([, json]): RpcJson => JSON.parse(json ?? ''));
-  return { messages, opened, ended, close: () => outgoing.destroy() };
+  const secret = (): Uint8Array => secretOf(outgoing.socket as TLSSocket);
+  return { messages, opened, ended, secret, close: () => outgoing.destroy() };
 }

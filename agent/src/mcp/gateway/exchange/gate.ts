@@ -46,6 +46,7 @@ export interface Gate {
 }
 
 export interface ExchangeFacts {
+  /** The caller by the certificate of its request, for records. What is decided asks `holderOf`. */
   readonly peer: VerifiedSvid;
   readonly era: 'legacy' | 'modern';
   /** The request without its parameters; undefined for a GET, a DELETE, a notification and a client's response. */
@@ -53,7 +54,7 @@ export interface ExchangeFacts {
   readonly session: Session | undefined;
   /** The session's pending requests, or this request alone. */
   readonly pending: Pending;
-  readonly call: Pick<OpenCall, 'cut' | 'source'>;
+  readonly call: Pick<OpenCall, 'cut' | 'source' | 'holder'>;
 }
 
 export interface HeldLimits {

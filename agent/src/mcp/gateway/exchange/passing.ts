@@ -31,7 +31,7 @@ import { mayAskFor } from '../judge/asks.ts';
 import { deniedBy } from '../judge/judge.ts';
 import { type Hearing, told, toldOfRequest, toldOnStream } from '../judge/told.ts';
 import { liveUris, type PendingRequest, type Session, unsubscribe } from '../sessions.ts';
-import { type Whose, whoseOf } from '../whose.ts';
+import { holderOf, type Whose, whoseOf } from '../whose.ts';
 import { narrowAnswer } from './answers.ts';
 import { type Asking, ask, deniedByUrl, endOver, inputRequired, usesOf, withdrawn } from './asking.ts';
 import type { ExchangeFacts, Gate } from './gate.ts';
@@ -231,6 +231,6 @@ export class Passing {
 
   get #where(): Whose & Pick<Call, 'server'> {
     const { peer, call } = this.#facts;
-    return { ...whoseOf(peer, call), server: this.#gate.server };
+    return { ...whoseOf(holderOf(peer, call), call), server: this.#gate.server };
   }
 }

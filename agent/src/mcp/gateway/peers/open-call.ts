@@ -13,6 +13,10 @@ export interface OpenCall {
   session: string | undefined;
   /** The IP address at the caller's end of its connection. */
   readonly source: string | undefined;
+  /** The caller by the certificate that the call continues under, once it has been claimed. */
+  holder?: VerifiedSvid;
+  /** Called after each claim, when `holder` has changed. */
+  onClaimed?: () => void;
   /** Why the gateway ended its connection, if it did. */
   cut?: string;
 }

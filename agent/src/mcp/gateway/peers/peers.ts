@@ -170,6 +170,10 @@ export class Peers {
     connection.current = next;
     connection.chain = claimant.chain;
     connection.until = until;
+    for (const call of connection.calls.keys()) {
+      call.holder = next;
+      call.onClaimed?.();
+    }
   }
 
   /** The peer of a socket, for records of events that are not requests. */

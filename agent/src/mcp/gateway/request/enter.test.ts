@@ -166,6 +166,21 @@ test('a call passes by the policy that came while it waited', async () => {
   expect(events).toMatchObject([{ allow: true, policyVersion: 8 }]);
 });
 
+test('M229 a call that is claimed while it waits is decided by the next certificate', async () => {
+  const when = { when: 'caller.attributes.kubernetes.team == "red"' };
+  policy.publish(policyFor(1, { allow: ['*'] }, 8n, [TRIAGE], when));
+  const of = (team: string): VerifiedSvid => {
+    const attributes = new Map([['kubernetes.team', team]]);
+    return { ...peer, attested: { platform: 'kubernetes', attributes } };
+  };
+  const waiting = { ...entering(call(1)), peer: of('red') };
+  const entered = enter(gate, waiting);
+  waiting.seen.holder = of('blue');
+  expect(await entered).toBeUndefined();
+  waiting.seen.holder = of('red');
+  expect(await enter(gate, waiting)).toEqual(call(1));
+});
+
 test('of two requests with one id in one turn, the second is refused and the first goes on', async () => {
   const [first, second] = [enter(gate, entering(call(1))), enter(gate, entering(call(1)))];
   await expect(second).rejects.toThrow(/a request with this id has no answer yet/);

@@ -29,7 +29,7 @@ import {
   subscribe,
   unsubscribe,
 } from '../sessions.ts';
-import { whoOf, whoseOf } from '../whose.ts';
+import { holderOf, whoOf, whoseOf } from '../whose.ts';
 import { answering, inRounds, type PassingRuling } from './answered.ts';
 import type { Begun, Seen } from './inbound.ts';
 
@@ -123,9 +123,10 @@ const NO_URIS: ReadonlySet<string> = new Set();
 
 function rulingOn(
   gate: Gate,
-  { message, era, peer, session, bytes, seen, question, retry }: Entering,
+  { message, era, session, bytes, seen, question, retry, ...entering }: Entering,
 ): PassingRuling {
   const { freeText, server } = gate;
+  const peer = holderOf(entering.peer, seen);
   const policy = gate.policy.current();
   ensureEra(policy, server, era);
   const about = { policy, session: session?.id, bytes };

@@ -53,7 +53,7 @@ async function decideAndPass(gate: Gate, asking: Asking, body: Body): Promise<bo
   if (message.kind === 'notification') noteCancelled(session, message);
   if (request?.method === LISTEN) {
     const { listens } = pending.get(request.id) ?? {};
-    listenBy(gate, back, { peer, session, listens, source: seen.source });
+    listenBy(gate, back, { peer, seen, session, listens });
   }
   const outbound = outboundOf(asking, entering, forwarded);
   return passOn(back, () => gate.upstream.send(outbound, back));

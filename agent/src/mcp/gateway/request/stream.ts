@@ -38,7 +38,7 @@ export function stream(gate: Gate, asking: Asking): void {
   }
   ensureAccepts(head, 'text/event-stream');
   const headers = { ...outbound.headers, ...placeOf(head, session) };
-  listenBy(gate, back, { peer, session, source: seen.source });
+  listenBy(gate, back, { peer, seen, session });
   if (session !== undefined) endWith(session, back);
   passOn(back, () => gate.upstream.listen({ ...outbound, headers }, back));
 }
