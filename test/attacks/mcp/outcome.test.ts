@@ -1,6 +1,6 @@
-/** Calls whose outcome nobody can know: rows M209 to M212. The server counts what reaches it. */
+/** Calls whose outcome nobody can know: rows M209 to M212 and M222. The server counts what reaches it. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { request } from 'node:http';
+import { request, type ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ import type { AuditEvent } from '@chancery/shared/audit/event.ts';
 import { decisionOf, entryText } from '@chancery/shared/audit/leaves.ts';
 import { ocsfOf } from '@chancery/shared/audit/ocsf.ts';
 import { saysWord } from '@chancery/shared/audit/words.ts';
+import { IdentityError } from '@chancery/shared/ground/errors.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
   callerOf,
@@ -18,12 +19,15 @@ import {
   INITIALIZE,
   MODERN_META,
   modernHeaders,
+  rpc,
   stdioAnswers,
 } from '../../kit/mcp/clients/caller.ts';
+import { openStream } from '../../kit/mcp/clients/open-stream.ts';
 import {
   type FakeServer,
   politely,
   type RpcJson,
+  reply,
   type Say,
   startFakeServer,
   stream,
@@ -245,5 +249,100 @@ describe('M212 in the audit log a call of an unknown outcome', () => {
     expect(ocsf('error')).toMatchObject({ status_id: 2, severity_id: 3 });
     expect(ocsf('unknown')).toMatchObject({ status_id: 0, severity_id: 1, status_detail: 'x' });
     expect(ocsf('result')).toMatchObject({ status_id: 1 });
+  });
+});
+
+describe('M222 a server that did what was asked, with an answer that cannot be read', () => {
+  const RULES = Object.fromEntries(
+    ['prompts', 'resources', 'tasks', 'elicitation'].map((kind) => [kind, { allow: ['*'] }]),
+  );
+  const asks = (more: object) => ({ resultType: 'input_required', ...more });
+  const ODD = { name: 'odd' };
+  const TASK = { ...ODD, task: {} };
+  const UNREAD: readonly [string, Era, string, object, object][] = [
+    ['a call whose state is a number', 'modern', 'tools/call', ODD, asks({ requestState: 5 })],
+    ['a call that asks for nothing', 'modern', 'tools/call', ODD, asks({})],
+    [
+      'a read with a list of questions',
+      'modern',
+      'resources/read',
+      { uri: 'a:b' },
+      asks({ inputRequests: [] }),
+    ],
+    ['a prompt with no question', 'modern', 'prompts/get', ODD, asks({ inputRequests: { a: 1 } })],
+    ['a list that is none', 'modern', 'tools/list', {}, { tools: 1 }],
+    ['a list in a session', 'legacy', 'tools/list', {}, { tools: [{}] }],
+    ['a task without an id', 'legacy', 'tools/call', TASK, { task: { taskId: '' } }],
+  ];
+  const endsOf = (method: string) =>
+    world.events.filter((event) => event.method === method && event.outcome !== undefined);
+  /** Of the one call of this method, with its record. */
+  function expectUnknown(json: RpcJson, method: string): void {
+    const asked = world.events.find((event) => event.method === method);
+    expect(json).toMatchObject({ id: 7, error: { code: -31502 } });
+    expect(json.error.message).toMatch(/could not be read: .*; it may have done what was asked$/);
+    expect(json.error.data).toEqual({ outcome: 'unknown', decisionId: asked?.id });
+    expect(endsOf(method)).toMatchObject([
+      { id: asked?.id, stage: 'answered', requestId: 7, outcome: 'unknown', detail: json.error.message },
+    ]);
+  }
+  const answering =
+    (method: string, result: object, how: string): Say =>
+    (seen, res, req) => {
+      if (seen.json?.method !== method) return politely(seen, res, req);
+      const answer = { jsonrpc: '2.0', id: 7, result };
+      if (how === 'in JSON') reply(res, answer);
+      else stream(res, [PROGRESS, answer]);
+    };
+  const named = (params: object) => Object.values(params)[0];
+
+  describe.each(['in JSON', 'in a stream'])('%s', (how) => {
+    test.each(UNREAD)('%s is told and recorded as unknown', async (_name, era, method, params, result) => {
+      server.say = answering(method, result, how);
+      world = await startWorld(server.target, { rules: RULES });
+      const [more, headers] =
+        era === 'modern'
+          ? [{ _meta: MODERN_META }, modernHeaders(method, named(params))]
+          : [{}, await begin()];
+      const { status, text } = await post(rpc(method, { ...params, ...more }, 7), headers);
+      expect(status).toBe(200);
+      expectUnknown(JSON.parse(text.slice(text.lastIndexOf('{"jsonrpc"'))), method);
+    });
+  });
+
+  test('because the gateway has no SVID to sign its state with, is told and recorded as unknown', async () => {
+    const says = answering('tools/call', asks({ requestState: 's' }), 'in JSON');
+    server.say = (...said) => {
+      world.gatewaySvid.current = () => {
+        throw new IdentityError('unavailable', 'no SVID');
+      };
+      says(...said);
+    };
+    world = await startWorld(server.target, { rules: RULES });
+    const { json } = await post(bodyOf('modern'), modernHeaders('tools/call', 'odd'));
+    expectUnknown(json, 'tools/call');
+  });
+
+  test('on another stream, is told there under the id of its call, whose record says so', async () => {
+    const open = new Map<string, ServerResponse>();
+    server.say = (seen, res, req) => {
+      const key = seen.method === 'GET' ? 'GET' : seen.json?.method;
+      if (key !== 'GET' && key !== 'tools/call') return politely(seen, res, req);
+      stream(res, [PROGRESS], true);
+      open.set(key, res);
+    };
+    world = await startWorld(server.target, { rules: RULES });
+    const [svid, session] = [world.td.svid(TRIAGE), await begin()];
+    const call = await openStream(world, svid, session, callOf(7, 'odd', { task: {} }));
+    const other = await openStream(world, svid, session);
+    const bad = { jsonrpc: '2.0', id: 7, result: { task: { taskId: '' } } };
+    open.get('GET')?.write(`data: ${JSON.stringify(bad)}\n\n`);
+    expectUnknown(await other.message(1), 'tools/call');
+    // The stream goes on.
+    open.get('GET')?.write(`data: ${JSON.stringify(PROGRESS)}\n\n`);
+    expect(await other.message(2)).toMatchObject(PROGRESS);
+    call.leave();
+    other.leave();
+    expect(endsOf('tools/call')).toHaveLength(1);
   });
 });

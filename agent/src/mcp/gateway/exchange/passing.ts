@@ -2,6 +2,7 @@
  * Decides which of a server's messages go to the client of one request: answers only to what it asked, lists filtered
  * for this caller, and no notification or request that no rule allows. Records what it drops.
  */
+import type { IdentityError } from '@chancery/shared/ground/errors.ts';
 import type { Asks } from '@chancery/shared/mcp/asking/asks.ts';
 import { isInputRequired } from '@chancery/shared/mcp/asking/rounds.ts';
 import {
@@ -26,7 +27,8 @@ import { type Call, subscriptionTo, taskBy, type What } from '@chancery/shared/p
 import { decide, decideList } from '@chancery/shared/policy/decide.ts';
 import { deciderOf, ensureFew } from '@chancery/shared/policy/decider.ts';
 import type { Decision } from '@chancery/shared/policy/decision.ts';
-import { denial } from '../../wire/answer/reply.ts';
+import { badAnswer } from '../../upstream/upstream.ts';
+import { dataOf, denial, refusalResponse } from '../../wire/answer/reply.ts';
 import { mayAskFor } from '../judge/asks.ts';
 import { deniedBy } from '../judge/judge.ts';
 import { type Hearing, told, toldOfRequest, toldOnStream } from '../judge/told.ts';
@@ -150,15 +152,33 @@ export class Passing {
       this.#gate.recorder.dropped(peer, response, 'an answer to nothing that was asked here');
       return undefined;
     }
+    const isOwn = response.id === request?.id;
+    let passed: Response;
+    let text: string;
+    try {
+      passed = this.#narrowed(asked, response);
+      text = writeMessage(passed);
+    } catch (error) {
+      // What fails ends the exchange, and with it its own request, which waits until then.
+      if (isOwn) throw error;
+      return this.#unreadable(asked, badAnswer(error));
+    }
     pending.delete(response.id);
-    const passed = this.#narrowed(asked, response);
-    const text = writeMessage(passed);
     this.#gate.recorder.answered(peer, asked, passed, text);
     this.#note(asked, passed);
-    if (response.id !== request?.id) return text;
+    if (!isOwn) return text;
     this.answered = true;
     this.outcome = passed.error === undefined ? 'result' : 'error';
     return text;
+  }
+
+  /** Ends another request of the session, whose answer came here: its own exchange may be over. */
+  #unreadable(asked: PendingRequest, error: IdentityError): string {
+    const { peer, pending } = this.#facts;
+    pending.delete(asked.requestId);
+    const outcome = error.code === 'mcp_outcome' ? 'unknown' : 'error';
+    this.#gate.recorder.unanswered(peer, asked, outcome, error.message);
+    return writeMessage(refusalResponse(error, asked.requestId, dataOf(error, asked.recordId)));
   }
 
   /**
