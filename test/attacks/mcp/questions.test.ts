@@ -6,7 +6,7 @@ import { McpServer } from '@chancery/shared/policy/resources/server.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { callerOf, callOf, rpc, startPlayed, stopPlayed } from '../../kit/mcp/clients/caller.ts';
 import { type OpenStream, openStream } from '../../kit/mcp/clients/open-stream.ts';
-import { type FakeServer, politely, type RpcJson } from '../../kit/mcp/servers/server.ts';
+import { type FakeServer, politely, type RpcJson, reply } from '../../kit/mcp/servers/server.ts';
 import { id, TOOLS, TRIAGE, type World } from '../../kit/mcp/world/world.ts';
 
 const OTHER = id('agents/other');
@@ -25,7 +25,9 @@ beforeEach(async () => {
   answers.length = 0;
   server.say = (seen, res, req) => {
     const { method, json } = seen;
-    if (method === 'GET' || json?.method === 'tools/call') {
+    const isTask = json?.params !== undefined && Reflect.has(json.params, 'task');
+    if (isTask) return reply(res, { jsonrpc: '2.0', id: json.id, result: { task: TASK } });
+    if (method === 'GET' || HELD.has(json?.method)) {
       res.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
       open.set(method === 'GET' ? 'GET' : json.id, res);
       return;
@@ -37,6 +39,10 @@ beforeEach(async () => {
 });
 afterEach(() => stopPlayed(world, server));
 
+/** What the server answers later. */
+const HELD = new Set(['tools/call', 'tools/list', 'ping', 'resources/subscribe']);
+for (const about of ['get', 'result', 'cancel']) HELD.add(`tasks/${about}`);
+const TASK = { taskId: 't1', status: 'working', ttl: 60_000 };
 const ALL = {
   sampling: { allow: ['*'] },
   elicitation: { allow: ['*'], modes: ['form', 'url'] },
@@ -74,8 +80,9 @@ const finish = (call: number) =>
 
 type Session = Record<string, string>;
 /** A call that its server has begun to answer. */
-async function begunCall(session: Session, call = 1, tool = 'echo'): Promise<OpenStream> {
-  const stream = openStream(world, world.td.svid(TRIAGE), session, callOf(call, tool));
+const begunCall = (session: Session, call = 1, tool = 'echo') => begun(session, call, callOf(call, tool));
+async function begun(session: Session, call: number, body: string): Promise<OpenStream> {
+  const stream = openStream(world, world.td.svid(TRIAGE), session, body);
   await expect.poll(() => open.has(call)).toBe(true);
   // The head is passed on with the first event.
   say(call, rpc('notifications/progress', { progressToken: 1, progress: 1 }));
@@ -423,4 +430,61 @@ test('M156 a question and its answer have one record each, with digests and noth
   });
   const records = JSON.stringify(world.events);
   for (const secret of ['Alice', 'Name?']) expect(records).not.toContain(secret);
+});
+
+describe('M223 a question on the stream of another request than a call', () => {
+  const USES = { tasks: { allow: ['*'] }, subscriptions: { allow: ['*'] }, resources: { allow: ['*'] } };
+  const ABOUT_TASK = ['tasks/result', 'tasks/get', 'tasks/cancel'];
+  const DENIED = { allow: ['*'], deny: ['deploy'] };
+  const tasked = async (elicitation: object): Promise<Session> => {
+    publish({ ...USES, elicitation });
+    const session = await begin();
+    expect((await post(callOf(1, 'deploy', { task: {} }), session)).json.result).toEqual({ task: TASK });
+    return session;
+  };
+
+  test.each(ABOUT_TASK)('%s is decided by the tool of its task', async (method) => {
+    const session = await tasked(DENIED);
+    await begun(session, 2, rpc(method, { taskId: 't1' }, 2));
+    say(2, FORM);
+    await expect.poll(() => answers).toMatchObject([REFUSED]);
+    expect(about('elicitation/create')).toMatchObject([{ stage: 'decided', allow: false, tool: 'deploy' }]);
+  });
+
+  test.each(ABOUT_TASK)('%s passes where a rule is about the tool of its task', async (method) => {
+    const session = await tasked({ allow: ['deploy'] });
+    const stream = await begun(session, 2, rpc(method, { taskId: 't1' }, 2));
+    say(2, FORM);
+    const { id: asked } = await stream.message(1);
+    expect((await post(answer(asked, ACCEPTED), session)).status).toBe(202);
+    expect(answers).toEqual([{ jsonrpc: '2.0', id: 's1', result: ACCEPTED }]);
+  });
+
+  test.each<[string, object]>([
+    ['ping', {}],
+    ['tools/list', {}],
+    ['resources/subscribe', { uri: 'a:b' }],
+  ])('%s, which is no use, may belong to any open call', async (method, params) => {
+    publish({ ...USES, elicitation: DENIED });
+    const session = await begin();
+    const call = await begunCall(session, 1, 'deploy');
+    const stream = await begun(session, 2, rpc(method, params, 2));
+    say(2, FORM);
+    await expect.poll(() => answers).toMatchObject([REFUSED]);
+    finish(1);
+    await call.closed;
+    say(2, FORM.replace('s1', 's2'));
+    expect(await stream.message(1)).toMatchObject({ method: 'elicitation/create' });
+  });
+
+  test.each<[string, object]>([
+    ['tasks/result', { taskId: 't1' }],
+    ['resources/subscribe', { uri: 'a:b' }],
+  ])('%s gets no error that wants a URL without a rule', async (method, params) => {
+    const session = await tasked({ allow: ['*'] });
+    const stream = await begun(session, 2, rpc(method, params, 2));
+    const error = { code: -32042, message: 'x', data: { elicitations: [{ url: 'https://a.example' }] } };
+    open.get(2)?.end(`data: ${JSON.stringify({ jsonrpc: '2.0', id: 2, error })}\n\n`);
+    expect((await stream.message(1)).error.code).toBe(-31403);
+  });
 });

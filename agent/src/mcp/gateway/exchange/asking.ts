@@ -73,17 +73,18 @@ export function ask(
 }
 
 /**
- * The client's open requests that a question on this stream may belong to. On the stream of a session, one for roots
- * belongs to none: it would end with a request that it has nothing to do with.
+ * The client's open requests that a question on this stream may belong to: the use that the stream answers, or else
+ * any. Then one for roots belongs to none: it would end with a request that it has nothing to do with.
  */
 export function usesOf(
   { method }: Request,
   pending: Pending,
   own: Request | undefined,
 ): readonly PendingRequest[] {
-  if (own === undefined && asksOf(method) === 'roots') return [];
-  const open = own === undefined ? [...pending.values()] : [pending.get(own.id)];
-  return open.filter((each): each is PendingRequest => each !== undefined && mayAskFor(each.what));
+  const isUse = (each: PendingRequest | undefined): each is PendingRequest => mayAskFor(each?.what);
+  const answered = own && pending.get(own.id);
+  if (isUse(answered)) return [answered];
+  return asksOf(method) === 'roots' ? [] : [...pending.values()].filter(isUse);
 }
 
 /** Ends questions whose requests are over, and old ones: nobody waits for their answers. */
@@ -190,10 +191,11 @@ export function deniedByUrl(
   { what, method, requestId }: PendingRequest,
   response: Response,
 ): Denied | undefined {
-  if (!asksByUrl(response) || !mayAskFor(what)) return undefined;
+  // Of an error about no use, no URL passes anyhow.
+  if (!asksByUrl(response) || what === undefined) return undefined;
   const policy = gate.policy.current();
   const asks: Asks = 'elicitation-url';
-  const decision = decideAsking(policy, where, { asks, during: [what] });
+  const decision = decideAsking(policy, where, { asks, during: [what].filter(mayAskFor) });
   const paramsSha256 = sha256(JSON.stringify(response.error?.data ?? null));
   gate.recorder.asked(
     peer,

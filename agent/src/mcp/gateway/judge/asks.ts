@@ -8,8 +8,8 @@ import type { Policy } from '@chancery/shared/policy/policy.ts';
 
 type Where = Omit<Call, 'what' | 'arguments'>;
 
-/** The uses of a server that it can ask its client something for. */
-const ASKING = new Set(['tool', 'prompt', 'resource']);
+/** The uses of a server that it can ask its client something for. That of a task is the use of its tool. */
+const ASKING = new Set(['tool', 'prompt', 'resource', 'task']);
 /** Whether a server may ask something for this use. */
 export const mayAskFor = (what: What | undefined): what is What =>
   what !== undefined && ASKING.has(what.kind);
