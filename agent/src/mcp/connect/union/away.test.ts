@@ -183,3 +183,8 @@ test('a level that each server denies is an error and is not kept, one that a se
   for (const params of [{}, { level: 5 }])
     expect((await client.ask('logging/setLevel', params)).error?.code).toBe(-32602);
 });
+
+test('a server that never ends the exchange of `initialized` is up all the same', async () => {
+  const odd: Scripted['odd'] = ({ json }) => json?.method === 'notifications/initialized';
+  await start({ odd });
+});

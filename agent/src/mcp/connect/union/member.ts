@@ -2,7 +2,7 @@
  * One server of the union, for one client. It begins by itself, is tried again while it is down, and keeps the lists
  * that it gave last.
  */
-import { addSeconds, type Clock } from '@chancery/shared/ground/clock.ts';
+import { addSeconds } from '@chancery/shared/ground/clock.ts';
 import { IdentityError, isRefusal } from '@chancery/shared/ground/errors.ts';
 import { isJsonObject, type JsonObject } from '@chancery/shared/ground/json.ts';
 import type { Era } from '@chancery/shared/mcp/era.ts';
@@ -10,6 +10,7 @@ import type { ListMethod } from '@chancery/shared/mcp/lists.ts';
 import { SET_LEVEL } from '@chancery/shared/mcp/logging.ts';
 import type { Notification, Request, Response } from '@chancery/shared/mcp/message.ts';
 import { LISTEN } from '@chancery/shared/mcp/subscription.ts';
+import { aborted, within } from '../within.ts';
 import { isListed, type Listed, NOTHING, readList } from './catalog.ts';
 import { type Asked, Link, type LinkOptions } from './link.ts';
 import { greeting, type Hello, inEra, isAway, isOfOtherEra } from './speech.ts';
@@ -39,6 +40,8 @@ const FIRST_WAIT_SECONDS = 1;
 const LONGEST_WAIT_SECONDS = 30;
 /** For an answer to our own requests. A client waits for them no longer than a second. */
 const ANSWER_SECONDS = 30;
+/** For the end of an exchange that has no answer. */
+const TOLD_SECONDS = 1;
 const ALL: readonly ListMethod[] = [
   'tools/list',
   'prompts/list',
@@ -86,7 +89,8 @@ export class Member {
     const { hello, server } = this.#options;
     if (this.#up === undefined) {
       this.#wake.abort();
-      await this.#outcome.promise;
+      await Promise.race([this.#outcome.promise, ...(signal === undefined ? [] : [aborted(signal)])]);
+      signal?.throwIfAborted();
     }
     const up: Up | undefined = this.#up;
     if (up === undefined)
@@ -129,6 +133,7 @@ export class Member {
       this.#isKnown = true;
       this.#outcome.resolve();
       this.#outcome = Promise.withResolvers();
+      if (this.#stopped.signal.aborted) return void this.#up?.link.end();
       if (this.#up !== undefined) {
         wait = FIRST_WAIT_SECONDS;
         this.#tellLevel(this.#up);
@@ -170,7 +175,10 @@ export class Member {
   async #begun(link: Link, era: Era, result: JsonObject): Promise<Up> {
     const { capabilities, instructions } = result;
     if (era === 'legacy') {
-      await link.tell({ method: 'notifications/initialized', params: undefined });
+      const told = link.tell({ method: 'notifications/initialized', params: undefined });
+      // A server that never ends this exchange is up all the same.
+      const { clock } = this.#options;
+      await within(clock, TOLD_SECONDS, (signal) => Promise.race([told, aborted(signal)]));
       link.listen();
     }
     return {
@@ -270,27 +278,5 @@ export class Member {
   /** Undefined if it takes too long, or fails. */
   async #inTime<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
     return within(this.#options.clock, ANSWER_SECONDS, work, this.#stopped.signal);
-  }
-}
-
-/** Undefined if the work takes longer, or fails. The signal that it gets ends with the time. */
-export async function within<T>(
-  clock: Clock,
-  seconds: number,
-  work: (signal: AbortSignal) => Promise<T>,
-  stopped?: AbortSignal,
-): Promise<T | undefined> {
-  const [over, done] = [new AbortController(), new AbortController()];
-  const until = stopped === undefined ? done.signal : AbortSignal.any([stopped, done.signal]);
-  clock
-    .sleepUntil(addSeconds(clock.now(), seconds), until)
-    .catch(() => {})
-    .finally(() => over.abort());
-  try {
-    return await work(over.signal);
-  } catch {
-    return undefined;
-  } finally {
-    done.abort();
   }
 }

@@ -24,13 +24,14 @@ import { serverPart } from '@chancery/shared/mcp/union-name.ts';
 import type { Policy } from '@chancery/shared/policy/policy.ts';
 import type { Dialler } from '../dial.ts';
 import { failureOf } from '../stdio/answer.ts';
+import { aborted, within } from '../within.ts';
 import { aboutUnion } from './about.ts';
 import { Asks } from './asks.ts';
 import { cursorOf, type Listed } from './catalog.ts';
 import { Changes } from './changes.ts';
 import { CALL, FIND, foundIn, insteadOf, realCall } from './find.ts';
 import type { Link } from './link.ts';
-import { Member, within } from './member.ts';
+import { Member } from './member.ts';
 import { pageOf } from './pages.ts';
 import { isList, LISTS, shownError, shownNotification, shownResult } from './shown.ts';
 import { type Hello, helloOf, isAway, refused, resultInEra } from './speech.ts';
@@ -277,8 +278,4 @@ function failed(id: Id, error: unknown): Response {
   return isRefusal(error, 'mcp_parse')
     ? errorResponse(id, { code: -32602, message: error.message })
     : failureOf(id, error);
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
