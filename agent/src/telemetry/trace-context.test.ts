@@ -24,6 +24,23 @@ test('the HTTP request alone is the parent, and one that is the same is not link
   expect(parentsOf(request(), undefined)).toEqual({ parent: undefined, ambient: undefined });
 });
 
+test('a later version may be longer, up to a bound', () => {
+  const later = (length: number) => request({ traceparent: `01-${TRACE}-${SPAN}-01-${'x'.repeat(length)}` });
+  expect(parentsOf(later(10), undefined).parent).toMatchObject({ traceId: TRACE, spanId: SPAN });
+  expect(parentsOf(later(300), undefined).parent).toBeUndefined();
+});
+
+test.each([
+  [30, 'a tracestate of 509 characters is passed on, so that it leaves as it came'],
+  [31, 'one of 526 characters is not'],
+])('%i members: %s', (members) => {
+  const tracestate = Array.from({ length: members }, (_, n) => `k${10 + n}=${'v'.repeat(12)}`).join(',');
+  const { parent } = parentsOf(request({ traceparent, tracestate }), undefined);
+  expect(parent && carrierOf(parent)).toEqual(
+    tracestate.length > 512 ? { traceparent } : { traceparent, tracestate },
+  );
+});
+
 test('the context replaces that of the message, and nothing else changes', () => {
   const state = carrierOf({ traceId: TRACE, spanId: OTHER, traceFlags: 1 });
   expect(state).toEqual({ traceparent: `00-${TRACE}-${OTHER}-01` });
