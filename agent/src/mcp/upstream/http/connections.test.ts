@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { hex } from '@chancery/shared/ground/bytes.ts';
-import { systemClock } from '@chancery/shared/ground/clock.ts';
+import { type Clock, systemClock } from '@chancery/shared/ground/clock.ts';
 import { silentLog } from '@chancery/shared/ground/log.ts';
 import type { Message } from '@chancery/shared/mcp/message.ts';
 import type { Revocation } from '@chancery/shared/revocation/revocation.ts';
@@ -16,6 +16,7 @@ import { serverTls } from '@chancery/shared/tls/options.ts';
 import { peerChain } from '@chancery/shared/tls/peer.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { localhostTls } from '../../../../../test/kit/aws/tls.ts';
+import { ManualClock } from '../../../../../test/kit/manual-clock.ts';
 import {
   live,
   revoked,
@@ -89,6 +90,12 @@ function ask(upstream: Upstream): Promise<unknown> {
   });
 }
 
+/** The answer to a request that the server left open. */
+const answerOn = (socket: TLSSocket | undefined): void =>
+  void socket?.write(
+    `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${pong.length}\r\n\r\n${pong}`,
+  );
+
 const settled = () => new Promise((resolve) => setTimeout(resolve, 20));
 
 describe('roots of a file', () => {
@@ -142,12 +149,12 @@ describe('roots of a file', () => {
 
 describe('a SPIFFE ID', () => {
   const td = new TrustDomainInMemory();
-  const open = async (shown: Svid = td.svid(TOOLS), identity = TOOLS) => {
+  const open = async (shown: Svid = td.svid(TOOLS), clock: Clock = systemClock) => {
     const svid = live(td.svid(TRIAGE));
     const bundle = live(td.bundle.current());
     const revocations = live(revocationSet<Revocation>([], 0n));
     const served = await serve({ ...serverTls(shown), requestCert: true, rejectUnauthorized: false });
-    const trust: UpstreamTrust = { kind: 'spiffe', identity, svid, bundle, revocations, clock: systemClock };
+    const trust: UpstreamTrust = { kind: 'spiffe', identity: TOOLS, svid, bundle, revocations, clock };
     return { svid, bundle, revocations, served, upstream: upstreamTo(served, trust, '127.0.0.1') };
   };
 
@@ -187,6 +194,30 @@ describe('a SPIFFE ID', () => {
     expect(served.sockets).toHaveLength(1);
   });
 
+  test('a connection ends with the certificate of the server', async () => {
+    const clock = new ManualClock(new Date());
+    const { served, upstream } = await open(td.svid(TOOLS, 3600), clock);
+    expect(await ask(upstream)).toBe(200);
+    await settled();
+    expect(served.sockets[0]?.destroyed).toBe(false);
+    clock.advanceTo(new Date(Date.now() + 3_601_000));
+    await expect.poll(() => served.sockets[0]?.destroyed).toBe(true);
+    expect(await ask(upstream)).toEqual(refusal('mcp_upstream', /could not be reached/));
+  });
+
+  test('a connection in use at the end of that certificate is not used again', async () => {
+    const clock = new ManualClock(new Date());
+    const { served, upstream } = await open(td.svid(TOOLS, 3600), clock);
+    served.hang = true;
+    const asked = ask(upstream);
+    await expect.poll(() => served.sockets.length).toBe(1);
+    clock.advanceTo(new Date(Date.now() + 3_601_000));
+    answerOn(served.sockets[0]);
+    expect(await asked).toBe(200);
+    await settled();
+    expect(await ask(upstream)).toEqual(refusal('mcp_upstream', /could not be reached/));
+  });
+
   test('requests share a connection until the certificate or the bundle changes', async () => {
     const { svid, bundle, served, upstream } = await open();
     const asked = async (): Promise<number> => {
@@ -210,9 +241,7 @@ describe('a SPIFFE ID', () => {
       await expect.poll(() => served.sockets.length).toBe(1);
       if (what === 'bundle') bundle.publish({ ...bundle.current(), sequence: 2n });
       else svid.publish(td.svid(TRIAGE));
-      served.sockets[0]?.write(
-        `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${pong.length}\r\n\r\n${pong}`,
-      );
+      answerOn(served.sockets[0]);
       expect(await asked).toBe(200);
       await settled();
       served.hang = false;

@@ -102,7 +102,9 @@ export class SpiffeAgent extends Agent {
     noticeLoss(socket);
     socket.once('secureConnect', () => {
       try {
-        this.#links.set(socket, { peer: this.#admit(socket, bundle), own, bundle });
+        const peer = this.#admit(socket);
+        this.#links.set(socket, { peer, own, bundle });
+        this.#endIdle(socket, peer);
         settle(null);
       } catch (error) {
         settle(refusalOf(error, 'wrong_peer', 'the MCP server could not be verified'));
@@ -126,13 +128,23 @@ export class SpiffeAgent extends Agent {
   }
 
   /** Throws what `verifyPeer` throws, wrong_peer, revoked_peer. */
-  #admit(socket: TLSSocket, bundle: Bundle): VerifiedSvid {
-    const { identity, revocations, clock } = this.#trust;
+  #admit(socket: TLSSocket): VerifiedSvid {
+    const { identity, bundle, revocations, clock } = this.#trust;
     const now = clock.now();
-    const peer = verifyPeer(socket, bundle, now);
+    const peer = verifyPeer(socket, bundle.current(), now);
     ensure(peer.id === identity, 'wrong_peer', `the MCP server is ${peer.id}, not ${identity}`);
     ensureNotRevoked(revocations.current(), peer, now);
     return peer;
+  }
+
+  /** Closes the connection at the end of the server's certificate, or after the request that uses it then. */
+  #endIdle(socket: TLSSocket, { notAfter }: VerifiedSvid): void {
+    const closed = new AbortController();
+    socket.once('close', () => closed.abort());
+    const close = (): void => {
+      if (Object.values(this.freeSockets).flat().includes(socket)) socket.destroy();
+    };
+    this.#trust.clock.sleepUntil(notAfter, closed.signal).then(close, () => {});
   }
 
   #isCurrent(link: Link | undefined): boolean {
