@@ -5,7 +5,7 @@ import { Serving } from '@chancery/ca/agents/serving.ts';
 import { compilePolicy } from '@chancery/shared/policy/policy.ts';
 import { Access } from '@chancery/shared/policy/resources/access.ts';
 import { McpServer } from '@chancery/shared/policy/resources/server.ts';
-import { parseSpiffeId } from '@chancery/shared/spiffe/id.ts';
+import { parseSpiffeId, type SpiffeId } from '@chancery/shared/spiffe/id.ts';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { after, NOW } from '../../kit/certificates.ts';
 import { ManualClock } from '../../kit/manual-clock.ts';
@@ -234,4 +234,15 @@ test('M191 a caller that makes counts until one is forgotten gets nothing by it'
   expect(use('echo')).toBe(false);
   // It keeps nobody else out.
   expect(use('echo', BOTH[1])).toBe(true);
+});
+
+test('M192 a hundred callers that hold all counts keep nobody out', () => {
+  const own = new OwnCounts({ ofRates: () => 1, ofPlaces: () => 1, monotonic });
+  const rate = { perSecond: 1 / 3600, burst: 2, text: '1/h' };
+  const use = (tool: string, caller: SpiffeId) =>
+    own.spend([{ server: 'everything', rule: 'r', caller, tool, rate }]) === undefined;
+  for (let n = 0; n < 100; n += 1)
+    for (let each = 0; each < 1_000; each += 1) use(`invented-${each}`, id(`made/${n}`));
+  expect(use('invented', id('made/0'))).toBe(false);
+  expect(use('echo', TRIAGE)).toBe(true);
 });

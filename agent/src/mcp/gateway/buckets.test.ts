@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { Buckets } from './buckets.ts';
+import { type BucketLimits, Buckets } from './buckets.ts';
 
-function buckets(limits?: { max: number; maxPerCaller: number }) {
+function buckets(limits?: BucketLimits) {
   let nowMs = 1_000;
   const table = new Buckets(() => nowMs, limits);
   const after = (ms: number): void => {
@@ -63,7 +63,7 @@ test('a smaller burst counts at once', () => {
 });
 
 test('above its bound a caller has no more buckets until one of them is full, and others have', () => {
-  const { pass, after, table } = buckets({ max: 10, maxPerCaller: 2 });
+  const { pass, after, table } = buckets({ max: 10, maxPerCaller: 2, reserved: 0 });
   expect([pass(9, 'a', 'x'), pass(1, 'a', 'y'), pass(9, 'a', 'z')]).toEqual([3, 1, 0]);
   expect(table.waitMs({ caller: 'a', name: 'z', pace: slow })).toBe(1_000);
   expect(pass(9, 'b', 'z')).toBe(3);
@@ -74,11 +74,17 @@ test('above its bound a caller has no more buckets until one of them is full, an
 });
 
 test('above the bound of all nobody has another one, until one is full; it looks once in a second', () => {
-  const { pass, after, table } = buckets({ max: 2, maxPerCaller: 2 });
+  const { pass, after, table } = buckets({ max: 2, maxPerCaller: 2, reserved: 0 });
   expect([pass(1, 'a'), pass(9, 'b'), pass(9, 'c')]).toEqual([1, 3, 0]);
   after(999);
   expect(pass(9, 'c')).toBe(0);
   after(1);
   expect(pass(9, 'c')).toBe(3);
   expect([table.size, pass(9, 'b')]).toEqual([2, 1]);
+});
+
+test('where others hold all, a caller has room for those that are reserved', () => {
+  const { pass } = buckets({ max: 2, maxPerCaller: 3, reserved: 1 });
+  expect([pass(1, 'a', 'x'), pass(1, 'a', 'y'), pass(1, 'a', 'z')]).toEqual([1, 1, 0]);
+  expect([pass(9, 'b', 'x'), pass(9, 'b', 'y'), pass(9, 'b', 'x')]).toEqual([3, 0, 0]);
 });

@@ -17,10 +17,12 @@ export interface BucketLimits {
   /** Buckets that are not full. One has some 200 bytes. */
   readonly max: number;
   readonly maxPerCaller: number;
+  /** So many a caller has room for, whatever others hold. */
+  readonly reserved: number;
 }
 
-/** A hundred callers can fill it together; one caller costs only itself. */
-const LIMITS: BucketLimits = { max: 100_000, maxPerCaller: 1_000 };
+/** A hundred callers can fill it together. Nobody's calls need more than one of a server and one of a tool at once. */
+const LIMITS: BucketLimits = { max: 100_000, maxPerCaller: 1_000, reserved: 8 };
 /** Sums of parts of a token may lack a little of a whole one. */
 const ROUNDING = 1e-9;
 /** How often all callers are looked through for full buckets, at most, and when to try again where there are none. */
@@ -71,7 +73,6 @@ export class Buckets {
     if (known !== undefined) {
       fill(known, now);
       known.pace = pace;
-      known.tokens = Math.min(known.tokens, pace.burst);
       return known;
     }
     if (!this.#hasRoom(caller, now)) return undefined;
@@ -83,8 +84,9 @@ export class Buckets {
   }
 
   #hasRoom(caller: string, now: number): boolean {
-    const { max, maxPerCaller } = this.#limits;
+    const { max, maxPerCaller, reserved } = this.#limits;
     const own = this.#byCaller.get(caller);
+    if ((own?.size ?? 0) < reserved) return true;
     if (own !== undefined && own.size >= maxPerCaller) this.#dropFull(caller, own, now);
     if (this.#size >= max && now - this.#lookedMs >= LOOK_MS) {
       this.#lookedMs = now;
