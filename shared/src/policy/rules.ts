@@ -55,6 +55,8 @@ const NAMES = 512;
 export class Rules {
   readonly #lines: Lines;
   readonly #observe: string | undefined;
+  /** The first rule that may allow anything that a caller can come for. */
+  readonly entrance: string | undefined;
   /** The rules that have a rate. */
   readonly rates: readonly RatedRule[];
   readonly #lookup: { readonly [Answer in keyof Lines]: ByName<Line> };
@@ -66,14 +68,9 @@ export class Rules {
     this.#observe = observe;
     this.rates = rates;
     const { allow, ask, deny } = lines;
-    this.#lookup = { allow: new ByName(allow), ask: new ByName(ask), deny: new ByName(deny) };
-  }
-
-  /** The first rule that may allow anything that a caller can come for. */
-  get entrance(): string | undefined {
-    const { allow, ask } = this.#lines;
     const opens = ({ kind }: Line): boolean => !BESIDES.has(kind);
-    return (allow.find(opens) ?? ask.find(opens))?.rule;
+    this.entrance = (allow.find(opens) ?? ask.find(opens))?.rule;
+    this.#lookup = { allow: new ByName(allow), ask: new ByName(ask), deny: new ByName(deny) };
   }
 
   /** All lines of a kind. */

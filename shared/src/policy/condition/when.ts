@@ -4,7 +4,7 @@ import type { JsonObject } from '../../ground/json.ts';
 import type { Attested } from '../../spiffe/attested.ts';
 import type { Call } from '../call.ts';
 import { Memo } from '../memo.ts';
-import { checkCondition, type Name, parsed } from './check.ts';
+import { checkCondition, NAMES, type Name, parsed } from './check.ts';
 import { engine, planOf, type Variables } from './engine.ts';
 import { prepare } from './tree.ts';
 import { celOf, isWithinLimits, MAX_CHARACTERS, MAX_VALUES } from './values.ts';
@@ -58,8 +58,11 @@ function variablesOf(call: Call, reads: ReadonlySet<Name>): Variables {
   return variables;
 }
 
-/** An error, so that has() cannot take what is unknown for what is not there. */
-const unknown = (says: string) => engine().celError(says) as unknown as CelInput;
+/** An error, so that has() cannot take what is unknown for what is not there. One for each sentence: errors are slow. */
+const unknown = (says: string): CelInput =>
+  unknowns.get(says, () => engine().celError(says) as unknown as CelInput);
+/** Of a name each, and of arguments that are too large. */
+const unknowns = new Memo<string, CelInput>(NAMES.length + 1);
 
 const VALUES: Readonly<Record<Name, (call: Call) => CelInput | undefined>> = {
   caller: ({ caller, certifiedAt, attested, now }) => {
