@@ -58,7 +58,7 @@ function variablesOf(call: Call, reads: ReadonlySet<Name>): Variables {
   return variables;
 }
 
-/** An error, so that has() cannot take what is unknown for what is not there. One for each sentence: errors are slow. */
+/** An error, so that has() cannot take what is unknown for what is not there. One for each sentence: they are slow. */
 const unknown = (says: string): CelInput =>
   unknowns.get(says, () => engine().celError(says) as unknown as CelInput);
 /** Of a name each, and of arguments that are too large. */
