@@ -173,8 +173,14 @@ function sessionsOf({ max, perCaller, idle }: NonNullable<ServerSettings['sessio
   };
 }
 
+/** Throws config for a command without a user to run as, and for roots that cannot be read. */
+export function ensureUsable(upstream: ServerSettings['upstream'], ownUid: number): void {
+  if ('command' in upstream) accountOf(upstream, ownUid);
+  if ('url' in upstream && upstream.roots !== undefined) rootsIn(upstream.roots);
+}
+
 /** The user that a command would run as. Throws config. */
-export const accountOf = (upstream: Parameters<typeof accountFor>[0], ownUid: number) =>
+const accountOf = (upstream: Parameters<typeof accountFor>[0], ownUid: number) =>
   accountFor(upstream, ownUid, () => ({
     passwd: readFileSync('/etc/passwd', 'utf8'),
     group: readFileSync('/etc/group', 'utf8'),

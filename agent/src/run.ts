@@ -95,9 +95,9 @@ export async function runAgent(
 /** Checks what can be checked before the CA is asked for a certificate. Throws config. */
 async function ensureUpstream({ gateway }: AgentSettings, deps: RunDeps): Promise<void> {
   for (const { upstream } of gateway?.servers ?? []) {
-    if (!('command' in upstream)) continue;
-    const { accountOf } = await import('./open-mcp.ts');
-    accountOf(upstream, deps.ownUid);
+    if ('socket' in upstream) continue;
+    const { ensureUsable } = await import('./open-mcp.ts');
+    ensureUsable(upstream, deps.ownUid);
   }
 }
 

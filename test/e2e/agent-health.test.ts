@@ -12,6 +12,7 @@ import {
   makeFolder,
   type Running,
   removeFolder,
+  runProgram,
   serveUnixCa,
 } from '../kit/processes.ts';
 
@@ -110,3 +111,14 @@ test('a gateway whose port is taken ends before it joins, and names the line and
   expect(await issued()).toBe(before);
   holder.close();
 }, 60_000);
+
+test('a gateway whose roots for its server are missing ends before it asks the CA', async () => {
+  const upstream = { url: 'https://localhost:1/mcp', roots: 'none.pem' };
+  const gateway = { server: 'w', listen: '127.0.0.1:1', upstream };
+  // The CA would let it wait: nothing gives it this ID.
+  const id = `spiffe://${DOMAIN}/none`;
+  const { config } = makeAgent(ca, 'rootless', { evidence: { unix: {} }, id, gateway });
+  const { status, stderr } = await runProgram(AGENT_MAIN, ['run', '--config', config]);
+  expect(stderr).toMatch(/none\.pem: no such file/);
+  expect(status).not.toBe(0);
+});
